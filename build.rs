@@ -1,0 +1,23 @@
+//! Compiles `bpf/trace_sni.bpf.c` into a CO-RE object and, for tests and benches, a typed skeleton.
+
+fn main() {
+    #[cfg(feature = "object")]
+    compile();
+}
+
+#[cfg(feature = "object")]
+fn compile() {
+    use std::{env, path::PathBuf};
+
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    println!("cargo::rerun-if-changed=bpf");
+    println!("cargo::rerun-if-changed=gadget.yaml");
+    libbpf_cargo::SkeletonBuilder::new()
+        .source(root.join("bpf/trace_sni.bpf.c"))
+        .obj(out.join("trace_sni.bpf.o"))
+        .clang("clang-16")
+        .clang_args(["-Wall", "-Werror", "-I"])
+        .build_and_generate(out.join("trace_sni.skel.rs"))
+        .expect("cannot compile bpf/trace_sni.bpf.c; run 'sudo make setup' for clang-16");
+}
