@@ -17,7 +17,7 @@ fn compile() {
         .source(root.join("bpf/trace_sni.bpf.c"))
         .obj(out.join("trace_sni.bpf.o"))
         .clang("clang-16")
-        .clang_args(["-Wall", "-Werror", "-I"])
+        .clang_args(["-Wall", "-Werror", "-I", "bpf/include"])
         .build_and_generate(out.join("trace_sni.skel.rs"))
         .expect("cannot compile bpf/trace_sni.bpf.c; run 'sudo make setup' for clang-16");
 }

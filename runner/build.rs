@@ -1,0 +1,3 @@
+//! Compiles the runner's own eBPF programs.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `igx`: a thin skin over the library.
+
+fn main() {}
