@@ -1,3 +1,7 @@
 //! `igx`: a thin skin over the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runner::cli::main(std::env::args_os())
+}

@@ -1,1 +1,91 @@
-//! (to be written)
+//! The command line: one file a command. Each is a thin skin over the library, and turns its errors into one message
+//! and an exit code.
+
+mod completions;
+pub mod image;
+mod places;
+#[cfg(feature = "ebpf")]
+mod run;
+
+use std::{ffi::OsString, io::IsTerminal, process::ExitCode};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// Runs `igx` with these arguments, the first of which is the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// The command line without what a gadget adds to it.
+fn command() -> Command {
+    let command = Command::new("igx")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Run eBPF gadgets that come as OCI images")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(
+            Arg::new("verbose")
+                .short('v')
+                .long("verbose")
+                .action(ArgAction::SetTrue)
+                .global(true)
+                .help("Say what is being done, on stderr"),
+        )
+        .arg(
+            Arg::new("store")
+                .long("store")
+                .value_name("FOLDER")
+                .global(true)
+                .help("Where images are kept [default: /var/lib/igx/oci-store, or ~/.local/share/igx/oci-store]"),
+        )
+        .subcommand(image::command())
+        .subcommand(completions::command())
+        .subcommand(Command::new("version").about("Print the version"));
+    #[cfg(feature = "ebpf")]
+    let command = command.subcommand(run::command());
+    command
+}
+
+fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
+    #[cfg(feature = "ebpf")]
+    if let Some(arguments) = run::Arguments::find(args) {
+        return run::main(args, &arguments);
+    }
+    let matches = command().try_get_matches_from(args)?;
+    start_log(&matches);
+    match matches.subcommand() {
+        Some(("image", sub)) => image::run(sub, &places::store(&matches)),
+        Some(("completions", sub)) => completions::run(sub, command()),
+        Some(("version", _)) => {
+            println!("v{}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Warnings, and with `--verbose` all that is being done, go to stderr.
+fn start_log(matches: &ArgMatches) {
+    let level = if matches.get_flag("verbose") { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .without_time()
+        .with_target(false)
+        .with_max_level(level)
+        .try_init();
+}
+
+/// Says what went wrong. Mistakes in the arguments are clap's to tell: help and version come that way too.
+fn report(error: &anyhow::Error) -> ExitCode {
+    if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        let _ = usage.print();
+        return if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    eprintln!("Error: {error:#}");
+    ExitCode::FAILURE
+}

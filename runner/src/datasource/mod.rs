@@ -5,11 +5,13 @@
 //! allocates nor looks up a name.
 
 mod event;
+mod from_struct;
 mod template;
 
 use std::collections::BTreeMap;
 
 pub use event::{Accessor, Event, Slot, Slots, Value};
+pub use from_struct::EnumField;
 pub use gadget::object::{Kind, Scalar};
 pub use template::Annotations;
 

@@ -1,1 +1,82 @@
-//! (to be written)
+//! A gadget's programs in this machine's kernel: loading them (CO-RE, parameters, maps that others provide),
+//! attaching them (one file a kind) and reading what they send.
+//!
+//! `unsafe` lives here and in [`crate::socket`] only, where libbpf-rs and nix have no word for something.
+
+pub mod attach;
+pub mod kernel_btf;
+pub mod load;
+pub mod param;
+pub mod reader;
+pub mod socket_filter;
+
+use std::sync::Mutex;
+
+pub use kernel_btf::KernelBtf;
+pub use load::{LoadedGadget, Loader};
+pub use reader::Reader;
+pub use socket_filter::SocketFilter;
+
+/// What can go wrong between an object and the kernel.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
+pub enum Error {
+    #[error("cannot read the gadget's object: {0}{}", libbpf_said())]
+    Open(#[source] libbpf_rs::Error),
+    #[error("the kernel refuses the gadget's programs: {source}{}{}", libbpf_said(), hint(source))]
+    Load { source: libbpf_rs::Error },
+    #[error("cannot attach program {program} ({section}): {source}{}", libbpf_said())]
+    Attach { program: String, section: String, source: libbpf_rs::Error },
+    #[error("program {program} is of a kind that this version cannot attach: section {section}")]
+    UnsupportedProgram { program: String, section: String },
+    #[error("cannot use {what}: {source}")]
+    Map { what: String, source: libbpf_rs::Error },
+    #[error("the gadget's object has no map {0}: it is damaged; remove the image and pull it again")]
+    NoMap(String),
+    #[error("cannot watch the packets of network namespace {netns}: {source}")]
+    Socket { netns: u32, source: std::io::Error },
+    #[error("this kernel has no BTF ({path}: {source}); gadgets need a kernel built with CONFIG_DEBUG_INFO_BTF")]
+    KernelBtf { path: &'static str, source: std::io::Error },
+    #[error("cannot fit the gadget to this kernel: {0}")]
+    Relocate(String),
+    #[error("invalid value {value:?} for --{key}: {reason}")]
+    Param { key: String, value: String, reason: String },
+}
+
+fn hint(source: &libbpf_rs::Error) -> &'static str {
+    match source.kind() {
+        libbpf_rs::ErrorKind::PermissionDenied => {
+            "; run igx as root, and see whether this kernel allows such programs (lockdown, CONFIG_KPROBES)"
+        }
+        _ => "",
+    }
+}
+
+/// The last warnings that libbpf wrote, kept so that an error can show them. libbpf prints; it does not return text.
+static LIBBPF_LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Lines kept of libbpf's warnings: its verifier logs can be thousands of lines long.
+const LIBBPF_LOG_LINES: usize = 40;
+
+/// Collects libbpf's warnings instead of letting it write to stderr. Call once, before anything is loaded.
+pub fn capture_libbpf_log() {
+    libbpf_rs::set_print(Some((libbpf_rs::PrintLevel::Warn, |_, line| {
+        tracing::debug!(target: "libbpf", "{}", line.trim_end());
+        if let Ok(mut log) = LIBBPF_LOG.lock() {
+            if log.len() >= LIBBPF_LOG_LINES {
+                log.remove(0);
+            }
+            log.push(line);
+        }
+    })));
+}
+
+/// Takes what libbpf wrote since the last call, as lines below an error message.
+fn libbpf_said() -> String {
+    let lines = LIBBPF_LOG.lock().map(|mut log| std::mem::take(&mut *log)).unwrap_or_default();
+    let text = lines.concat();
+    match text.trim_end() {
+        "" => String::new(),
+        text => format!("\n{text}"),
+    }
+}

@@ -1,0 +1,87 @@
+//! What a user pays for `igx run`, beside what the same costs with Inspektor Gadget's `ig` in the same run: time to
+//! the first event, memory, and events a second with what each costs.
+//!
+//! `IGX_PEER` names a folder with the peer's binary `ig` and its exported images `trace_open.tar` and `trace_sni.tar`.
+//! Without it there is nothing to run trace_open from: an own gadget of the same kind is measured, and no peer's cell
+//! is filled. Output goes to tmpfs for both. CPU is user plus system time of the whole process.
+
+mod load;
+mod measure;
+mod runner;
+
+use std::time::Duration;
+
+use measure::{Cost, median};
+use runner::{Runner, Setup};
+
+/// How often start-up is measured.
+const STARTS: usize = 9;
+
+/// Events a second, and for how long.
+const RATE: u64 = 200_000;
+const SECONDS: u64 = 3;
+
+fn main() {
+    let setup = Setup::new();
+    let peer = setup.peer();
+    println!("| what | igx | ig | ratio |");
+    println!("|---|---|---|---|");
+    start_up(&setup, peer.as_ref());
+    sni_start_up(&setup);
+    throughput(&setup, peer.as_ref());
+    if peer.is_none() {
+        println!("\nnot compared: no peer");
+    }
+}
+
+/// From exec to the first event, while another process opens a file every half millisecond.
+fn start_up(setup: &Setup, peer: Option<&Runner>) {
+    let opens = load::Opens::every(Duration::from_micros(500));
+    let ours = setup.igx();
+    let mut cold = Vec::new();
+    for _ in 0..STARTS {
+        setup.forget_kernel_types();
+        cold.push(ours.first_event(opens.pid()));
+    }
+    let warm: Vec<_> = (0..STARTS).map(|_| ours.first_event(opens.pid())).collect();
+    let theirs = peer.map(|p| median((0..STARTS).map(|_| p.first_event(opens.pid())).collect()));
+    row("first event, first run of an image on this kernel (ms)", median(cold), theirs);
+    row("first event, next runs (ms)", median(warm), theirs);
+}
+
+/// From exec to the first host name, while connections ask for one every millisecond.
+fn sni_start_up(setup: &Setup) {
+    let hellos = load::Hellos::every(Duration::from_millis(1));
+    let sni = setup.trace_sni();
+    let times = (0..STARTS).map(|_| sni.first_event(hellos.pid())).collect();
+    row("first host name of trace_sni with its process (ms)", median(times), None);
+    drop(hellos);
+}
+
+fn throughput(setup: &Setup, peer: Option<&Runner>) {
+    let ours = setup.igx().under_load(RATE, SECONDS);
+    let theirs = peer.map(|p| p.under_load(RATE, SECONDS));
+    let cell = |pick: fn(&Cost) -> f64| (pick(&ours), theirs.as_ref().map(pick));
+    for (what, pick) in [
+        ("events made at 200,000/s for 3 s", (|c: &Cost| c.made as f64) as fn(&Cost) -> f64),
+        ("events lost", |c| c.made.saturating_sub(c.written) as f64),
+        ("CPU per written event (µs)", |c| c.cpu.as_secs_f64() * 1e6 / c.written.max(1) as f64),
+        ("resident memory at the end, VmRSS (MB)", |c| c.rss),
+        ("peak resident memory, VmHWM (MB)", |c| c.peak),
+        ("memory of kernel maps (MB)", |c| c.maps),
+    ] {
+        let (ours, theirs) = cell(pick);
+        row(what, ours, theirs);
+    }
+    row("size of the binary (MB)", setup.igx().binary_size(), peer.map(Runner::binary_size));
+}
+
+fn row(what: &str, ours: f64, theirs: Option<f64>) {
+    let number = |n: f64| if n >= 100.0 || n == 0.0 { format!("{n:.0}") } else { format!("{n:.2}") };
+    let (theirs, ratio) = match theirs {
+        Some(t) if t > 0.0 => (number(t), format!("{:.3}", ours / t)),
+        Some(t) => (number(t), String::new()),
+        None => (String::new(), String::new()),
+    };
+    println!("| {what} | {} | {theirs} | {ratio} |", number(ours));
+}

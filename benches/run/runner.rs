@@ -1,0 +1,159 @@
+//! The two programs that are measured, each with a store that has the gadget already.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    load::{self, Burst},
+    measure::{self, Cost},
+};
+
+/// Stores and outputs; on tmpfs.
+pub(crate) struct Setup {
+    folder: TempDir,
+    peer: Option<PathBuf>,
+    image: &'static str,
+}
+
+/// One program with its arguments.
+pub(crate) struct Runner {
+    binary: PathBuf,
+    args: Vec<String>,
+    /// The peer must be process 1 of its namespace where /proc/1/ns is closed.
+    own_pids: bool,
+    output: PathBuf,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        load::work_if_asked();
+        assert!(nix::unistd::geteuid().is_root(), "the benches need root: run 'sudo make bench'");
+        let folder = TempDir::with_prefix_in("igx-bench", "/dev/shm").unwrap();
+        let peer = env::var_os("IGX_PEER").map(PathBuf::from);
+        let store = folder.path().join("store");
+        let image = match &peer {
+            Some(peer) => {
+                fs::create_dir_all(&store).unwrap();
+                run(Command::new("tar").arg("xf").arg(peer.join("trace_open.tar")).arg("-C").arg(&store));
+                run(Command::new(peer.join("ig")).args(["image", "import"]).arg(peer.join("trace_open.tar")));
+                "trace_open"
+            }
+            None => {
+                let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/trace_files");
+                let mut build = Command::new(env!("CARGO_BIN_EXE_igx"));
+                run(build.arg("--store").arg(&store).args(["image", "build"]).arg(example).args(["-t", "trace_files"]));
+                "trace_files"
+            }
+        };
+        Self { folder, peer, image }
+    }
+
+    /// `igx`, as built for this bench.
+    pub(crate) fn igx(&self) -> Runner {
+        let store = self.folder.path().join("store").to_string_lossy().into_owned();
+        let args = ["--store", &store, "run", self.image, "--verify-image=false", "--host", "-o", "json"];
+        Runner {
+            binary: env::var_os("IGX_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_igx").into(), PathBuf::from),
+            args: args.map(str::to_owned).to_vec(),
+            own_pids: false,
+            output: self.folder.path().join("ours"),
+        }
+    }
+
+    pub(crate) fn trace_sni(&self) -> Runner {
+        let mut runner = self.igx();
+        runner.args[3] = "trace_sni".into();
+        runner
+    }
+
+    pub(crate) fn peer(&self) -> Option<Runner> {
+        let args = ["run", self.image, "--verify-image=false", "--host", "-o", "json"];
+        Some(Runner {
+            binary: self.peer.as_ref()?.join("ig"),
+            args: args.map(str::to_owned).to_vec(),
+            own_pids: true,
+            output: self.folder.path().join("theirs"),
+        })
+    }
+
+    /// Makes the next run the first one on this kernel.
+    pub(crate) fn forget_kernel_types(&self) {
+        let _ = fs::remove_dir_all("/var/lib/igx/kernel-types");
+    }
+}
+
+impl Runner {
+    /// Milliseconds from exec to the first event of process `pid`.
+    pub(crate) fn first_event(&self, pid: u32) -> f64 {
+        let started = Instant::now();
+        let mut child = self.command(pid).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let took = started.elapsed();
+        assert!(line.starts_with('{'), "no event: {line:?}");
+        end(child);
+        took.as_secs_f64() * 1e3
+    }
+
+    /// Runs while a process opens `rate` files a second for `seconds`.
+    pub(crate) fn under_load(&self, rate: u64, seconds: u64) -> Cost {
+        let burst = Burst::new(rate, seconds);
+        let output = File::create(&self.output).unwrap();
+        let child = self.command(burst.pid()).stdout(output).spawn().unwrap();
+        thread::sleep(Duration::from_secs(2));
+        let made = burst.go();
+        // What is still on its way has this long to come out.
+        thread::sleep(Duration::from_secs(1));
+        let pid = self.measured(&child);
+        let cost = (measure::status_mb(pid, "VmRSS:"), measure::status_mb(pid, "VmHWM:"), measure::maps_mb(pid));
+        let cpu = measure::cpu(pid);
+        end(child);
+        let written = BufReader::new(File::open(&self.output).unwrap()).lines().count() as u64;
+        Cost { made, written, cpu, rss: cost.0, peak: cost.1, maps: cost.2 }
+    }
+
+    pub(crate) fn binary_size(&self) -> f64 {
+        fs::metadata(&self.binary).unwrap().len() as f64 / 1e6
+    }
+
+    fn command(&self, pid: u32) -> Command {
+        let mut command = if self.own_pids {
+            let mut command = Command::new("unshare");
+            command.args(["-p", "-f", "--mount-proc", "--kill-child"]).arg(&self.binary);
+            command
+        } else {
+            Command::new(&self.binary)
+        };
+        command.args(&self.args).arg("--pid").arg(pid.to_string()).stderr(Stdio::null());
+        command
+    }
+
+    /// The process that does the work: unshare only waits for it.
+    fn measured(&self, child: &Child) -> u32 {
+        if !self.own_pids {
+            return child.id();
+        }
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        fs::read_to_string(children).ok().and_then(|c| c.split(' ').next()?.parse().ok()).unwrap_or(child.id())
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn end(mut child: Child) {
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    let _ = child.wait();
+}

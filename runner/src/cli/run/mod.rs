@@ -1,0 +1,121 @@
+//! `igx run`: finds the image, learns its flags, runs the gadget, and says at the end what was lost.
+
+mod arguments;
+mod flags;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    os::fd::AsFd,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::ArgMatches;
+use gadget::store::Store;
+use nix::sys::{
+    signal::{SigSet, Signal},
+    signalfd::{SfdFlags, SignalFd},
+};
+
+use super::places;
+use crate::{
+    container::{self, Selector},
+    ebpf,
+    instance::{self, Gadget, Loss, Notice, Options, Pull, Summary},
+};
+
+pub(super) use arguments::Arguments;
+pub(super) use flags::command;
+
+/// `igx run`, from the arguments to the last event.
+pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
+    let globals = super::command();
+    let Some(name) = &found.image else {
+        // Help, or an error that names what is missing.
+        globals.try_get_matches_from(args)?;
+        return Ok(());
+    };
+    // What the image's location depends on is needed before the rest can be parsed.
+    let early = super::command().mut_subcommand("run", |c| c.ignore_errors(true).disable_help_flag(true));
+    let early = early.try_get_matches_from(args).unwrap_or_default();
+    super::start_log(&early);
+    let (pull, verify) = early.subcommand_matches("run").map_or((Pull::Missing, true), image_policy);
+    let store = Store::open(&places::store(&early))?;
+    let gadget = Gadget::open(instance::resolve(&store, name, pull, verify)?)?;
+    drop(store);
+
+    let params = gadget.params.clone();
+    let full = super::command().mut_subcommand("run", |_| flags::command_for(&params));
+    let matches = full.try_get_matches_from(args)?;
+    let Some(("run", matches)) = matches.subcommand() else { return Ok(()) };
+    anyhow::ensure!(nix::unistd::geteuid().is_root(), "igx must be root to run eBPF programs: try 'sudo igx run'");
+    let summary = start(&gadget, matches)?;
+    say_losses(&summary);
+    Ok(())
+}
+
+fn image_policy(matches: &ArgMatches) -> (Pull, bool) {
+    let pull = match matches.try_get_one::<String>("pull").ok().flatten().map(String::as_str) {
+        Some("always") => Pull::Always,
+        Some("never") => Pull::Never,
+        _ => Pull::Missing,
+    };
+    (pull, matches.try_get_one::<bool>("verify-image").ok().flatten().copied().unwrap_or(true))
+}
+
+fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(0);
+    let options = Options {
+        host: matches.get_one::<bool>("host").copied().unwrap_or(false),
+        selector: Selector::by_name(&text("containername").unwrap_or_default())?,
+        params: flags::param_values(&gadget.params, matches).into_iter().collect(),
+        filter: text("filter"),
+        fields: text("fields"),
+        mode: text("output").unwrap_or_default().parse()?,
+        width: terminal_width(),
+        timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        containers: container::Config {
+            docker_socket: text("docker-socketpath").unwrap_or_default().into(),
+            ..container::Config::default()
+        },
+        cache: places::cache(),
+    };
+    ebpf::capture_libbpf_log();
+    // Threads inherit the mask: it stands before any is started.
+    let stop = stop_signals().context("cannot listen for signals")?;
+    let mut notice = |notice: Notice<'_>| match notice {
+        Notice::Running => tracing::debug!("running..."),
+        Notice::Warning(line) => eprintln!("{line}"),
+    };
+    let summary = instance::run(gadget, &options, stop.as_fd(), &mut io::stdout().lock(), &mut notice)?;
+    Ok(summary)
+}
+
+/// A descriptor that is readable once somebody asks to stop. A second Ctrl-C ends the process at once.
+fn stop_signals() -> nix::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGINT);
+    mask.add(Signal::SIGTERM);
+    mask.thread_block()?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Columns of the terminal that stdout is, if it is one.
+fn terminal_width() -> Option<u16> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    ebpf::terminal::width(io::stdout().as_fd())
+}
+
+fn say_losses(summary: &Summary) {
+    let Loss { buffer_full, unknown_owner } = summary.loss;
+    if buffer_full > 0 {
+        eprintln!("lost {buffer_full} events: they came faster than they could be written");
+    }
+    if unknown_owner > 0 {
+        eprintln!("left out {unknown_owner} events: nobody knows which process they belong to");
+    }
+}

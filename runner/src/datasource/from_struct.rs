@@ -1,0 +1,75 @@
+//! From a struct in a gadget's object to the fields of a data source, dressed with what gadget.yaml says.
+
+use gadget::{
+    metadata::Metadata,
+    object::{Enumeration, StructField, Tracer},
+};
+
+use super::{Annotations, DataSource, Field, FieldId, Place, SourceKind};
+
+/// A field that holds a C enum, and what its numbers are called.
+#[derive(Clone, Debug)]
+pub struct EnumField {
+    /// The field with the number.
+    pub field: FieldId,
+    /// The enum's type and values.
+    pub enumeration: Enumeration,
+}
+
+impl DataSource {
+    /// The data source that a tracer's struct makes, and its enum fields.
+    pub fn from_tracer(tracer: &Tracer, metadata: &Metadata) -> (Self, Vec<EnumField>) {
+        let mut source = Self::new(&tracer.name, SourceKind::Single);
+        let described = metadata.datasource(&tracer.name);
+        source.static_size = tracer.size as usize;
+        if let Some(described) = described {
+            source.annotations.clone_from(&described.annotations);
+        }
+        let mut enums = Vec::new();
+        for (id, member) in tracer.structure.iter().enumerate() {
+            let mut field = Field {
+                name: member.name.clone(),
+                full_name: member.full_name.clone(),
+                parent: member.parent,
+                kind: member.kind,
+                place: Place::Static { offset: member.offset, size: member.size },
+                hidden: false,
+                unreferenced: false,
+                order: 0,
+                tags: member.tags.clone(),
+                annotations: annotations(member),
+            };
+            if let Some(described) = described.and_then(|d| d.field(&member.full_name)) {
+                field.tags.extend(described.tags.iter().cloned());
+                if let Some(template) = described.annotations.get("template")
+                    && !field.annotations.expand(template)
+                {
+                    tracing::warn!("gadget.yaml: field {}: unknown template {template:?}", member.full_name);
+                }
+                for (key, value) in &described.annotations {
+                    field.annotations.set(key, value);
+                }
+            }
+            field.hidden = field.annotations.is_true("columns.hidden");
+            if let Some(enumeration) = &member.enumeration {
+                enums.push(EnumField { field: id, enumeration: enumeration.clone() });
+            }
+            source.fields.push(field);
+        }
+        (source, enums)
+    }
+}
+
+fn annotations(member: &StructField) -> Annotations {
+    let mut annotations = Annotations::static_defaults();
+    for template in &member.templates {
+        annotations.expand(template);
+    }
+    if member.hidden_container {
+        annotations.set("columns.hidden", "true");
+    }
+    if let Some(alias) = &member.alias {
+        annotations.set("columns.alias", alias);
+    }
+    annotations
+}

@@ -1,0 +1,67 @@
+//! Attaching a gadget's programs, by the kind that their section names.
+
+use std::collections::BTreeMap;
+
+use libbpf_rs::{Link, ProgramMut};
+
+use super::{Error, LoadedGadget, SocketFilter};
+
+/// The value of `attach_to` that leaves a program out.
+pub const DISABLED: &str = "gadget_program_disabled";
+
+/// Everything that is attached. Dropping it detaches.
+#[derive(Default)]
+pub struct Attached {
+    /// One for each socket-filter program: it still has to be told which namespaces to watch.
+    pub socket_filters: Vec<SocketFilter>,
+    _links: Vec<Link>,
+}
+
+/// Attaches all programs of `gadget`. `targets` are the metadata's `attach_to`, by lower-case program name.
+pub fn attach(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Result<Attached, Error> {
+    let mut attached = Attached::default();
+    for program in gadget.programs() {
+        let name = program.name().to_string_lossy().into_owned();
+        let section = program.section().to_string_lossy().into_owned();
+        let target = targets.get(&name.to_lowercase()).map(String::as_str);
+        if target == Some(DISABLED) {
+            continue;
+        }
+        if section.starts_with("socket") {
+            use std::os::fd::AsFd;
+            attached.socket_filters.push(SocketFilter::new(program.as_fd())?);
+            continue;
+        }
+        let kind = section.split('/').next().unwrap_or_default();
+        let link = match kind {
+            "tracepoint" | "tp" => attach_tracepoint(&program, target.or(section.split_once('/').map(|s| s.1))),
+            "raw_tracepoint" | "raw_tp" => attach_raw_tracepoint(&program, target),
+            "kprobe" | "kretprobe" if target.is_some() => {
+                program.attach_kprobe(kind == "kretprobe", target.unwrap_or_default())
+            }
+            "kprobe" | "kretprobe" | "fentry" | "fexit" | "tp_btf" | "lsm" => program.attach(),
+            _ => return Err(Error::UnsupportedProgram { program: name, section }),
+        };
+        let link = link.map_err(|source| Error::Attach { program: name, section, source })?;
+        attached._links.push(link);
+    }
+    Ok(attached)
+}
+
+fn attach_tracepoint(program: &ProgramMut<'_>, target: Option<&str>) -> Result<Link, libbpf_rs::Error> {
+    use libbpf_rs::TracepointCategory;
+
+    match target.and_then(|t| t.split_once('/')) {
+        Some((category, name)) => {
+            program.attach_tracepoint(TracepointCategory::Custom(category.to_owned()), name)
+        }
+        None => program.attach(),
+    }
+}
+
+fn attach_raw_tracepoint(program: &ProgramMut<'_>, target: Option<&str>) -> Result<Link, libbpf_rs::Error> {
+    match target {
+        Some(name) => program.attach_raw_tracepoint(name),
+        None => program.attach(),
+    }
+}

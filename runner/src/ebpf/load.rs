@@ -1,0 +1,131 @@
+//! Loading a gadget's object: program types, parameters, maps that others provide, relocation, and the verifier.
+
+use std::{collections::BTreeSet, os::fd::BorrowedFd};
+
+use gadget::object::Object;
+use libbpf_rs::{MapCore, MapHandle, ObjectBuilder, OpenObject, ProgramType};
+
+use super::{Error, kernel_btf::ObjectBtf};
+
+/// Ring buffers of tracers are given at least this many bytes (a power of two): room for what arrives while the
+/// reader is not scheduled, at the price of as much memory.
+const RING_BYTES: u32 = 1 << 21;
+
+/// How a gadget's object is to be loaded.
+#[derive(Default)]
+pub struct Loader<'a> {
+    /// Values for `const volatile` variables, by name.
+    pub variables: Vec<(String, Vec<u8>)>,
+    /// Maps that the object declares and somebody else fills, by name.
+    pub maps: Vec<(&'a str, BorrowedFd<'a>)>,
+    /// Programs that are not loaded.
+    pub disabled: BTreeSet<String>,
+    /// Types to relocate against, instead of the kernel's own.
+    pub btf: Option<&'a ObjectBtf>,
+}
+
+/// A gadget in the kernel, not attached yet.
+pub struct LoadedGadget {
+    object: libbpf_rs::Object,
+}
+
+impl Loader<'_> {
+    /// Loads `elf`, of which `object` is the reading.
+    pub fn load(&self, elf: &[u8], object: &Object) -> Result<LoadedGadget, Error> {
+        let mut builder = ObjectBuilder::default();
+        if let Some(btf) = self.btf {
+            builder.btf_custom_path(btf.path()).map_err(Error::Open)?;
+        }
+        let mut open = builder.open_memory(elf).map_err(Error::Open)?;
+        self.set_program_types(&mut open);
+        self.set_variables(&mut open, object)?;
+        self.set_maps(&mut open, object)?;
+        let object = open.load().map_err(|source| Error::Load { source })?;
+        Ok(LoadedGadget { object })
+    }
+
+    fn set_program_types(&self, open: &mut OpenObject) {
+        for mut program in open.progs_mut() {
+            let section = program.section().to_string_lossy().into_owned();
+            // libbpf knows neither numbered socket sections nor names behind perf_event.
+            if section.starts_with("socket") {
+                program.set_prog_type(ProgramType::SocketFilter);
+            } else if section.starts_with("perf_event/") {
+                program.set_prog_type(ProgramType::PerfEvent);
+            }
+            if self.disabled.contains(program.name().to_string_lossy().as_ref()) {
+                program.set_autoload(false);
+            }
+        }
+    }
+
+    fn set_variables(&self, open: &mut OpenObject, object: &Object) -> Result<(), Error> {
+        for (name, value) in &self.variables {
+            let Some(variable) = object.variables.iter().find(|v| v.name == *name) else { continue };
+            let mut map = open
+                .maps_mut()
+                .find(|m| m.name().to_string_lossy().ends_with(&variable.section))
+                .ok_or_else(|| Error::NoMap(variable.section.clone()))?;
+            let start = variable.offset as usize;
+            map.initial_value_mut()
+                .and_then(|bytes| bytes.get_mut(start..start + value.len()))
+                .ok_or_else(|| Error::NoMap(variable.section.clone()))?
+                .copy_from_slice(value);
+        }
+        Ok(())
+    }
+
+    fn set_maps(&self, open: &mut OpenObject, object: &Object) -> Result<(), Error> {
+        for mut map in open.maps_mut() {
+            let name = map.name().to_string_lossy().into_owned();
+            let error = |source| Error::Map { what: format!("the map {name}"), source };
+            if let Some((_, fd)) = self.maps.iter().find(|(n, _)| *n == name) {
+                map.reuse_fd(*fd).map_err(error)?;
+            } else if let Some(entries) = self.max_entries(&name, object) {
+                map.set_max_entries(entries).map_err(error)?;
+            } else if object.tracers.iter().any(|t| t.map == name)
+                && map.map_type() == libbpf_rs::MapType::RingBuf
+                && map.max_entries() < RING_BYTES
+            {
+                map.set_max_entries(RING_BYTES).map_err(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A map's size may be said by a variable named after it.
+    fn max_entries(&self, map: &str, object: &Object) -> Option<u32> {
+        let name = format!("{map}_max_entries");
+        let variable = object.variables.iter().find(|v| v.name == name)?;
+        let set = self.variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_slice());
+        let bytes = set.or(variable.default.as_deref())?;
+        Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?))
+    }
+}
+
+impl LoadedGadget {
+    /// The programs, in the object's order.
+    pub fn programs(&self) -> impl Iterator<Item = libbpf_rs::ProgramMut<'_>> {
+        self.object.progs_mut()
+    }
+
+    /// A handle of the map `name`, if the object has it.
+    pub fn map(&self, name: &str) -> Result<Option<MapHandle>, Error> {
+        match self.object.maps().find(|m| m.name() == name) {
+            Some(map) => MapHandle::try_from(&map)
+                .map(Some)
+                .map_err(|source| Error::Map { what: format!("the map {name}"), source }),
+            None => Ok(None),
+        }
+    }
+
+    /// The sum over all processors of the one counter in the per-processor array `name`; 0 if there is no such map.
+    pub fn counter(&self, name: &str) -> u64 {
+        let Some(map) = self.object.maps().find(|m| m.name() == name) else { return 0 };
+        let values = map.lookup_percpu(&0u32.to_ne_bytes(), libbpf_rs::MapFlags::ANY);
+        let sum = |values: Vec<Vec<u8>>| {
+            values.iter().filter_map(|v| v.get(..8)?.try_into().ok().map(u64::from_ne_bytes)).sum()
+        };
+        values.ok().flatten().map_or(0, sum)
+    }
+}

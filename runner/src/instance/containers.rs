@@ -1,0 +1,80 @@
+//! Which containers a run shows: as they come and go, the kernel's filter map and the watched network namespaces
+//! follow.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
+
+use crate::{
+    container::{Container, Selector, Watcher, namespace},
+    ebpf::{self, SocketFilter},
+};
+
+/// The map that gadgets look a mount namespace up in.
+pub(crate) const FILTER_MAP: &str = "gadget_mntns_filter_map";
+
+/// Containers shown at once.
+const FILTER_ENTRIES: u32 = 4096;
+
+/// Makes the map of shown mount namespaces.
+pub(crate) fn filter_map() -> Result<MapHandle, ebpf::Error> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    MapHandle::create(MapType::Hash, Some(FILTER_MAP), 8, 4, FILTER_ENTRIES, &options)
+        .map_err(|source| ebpf::Error::Map { what: format!("the map {FILTER_MAP}"), source })
+}
+
+/// Follows the containers that a selector picks.
+pub(crate) struct Follower {
+    pub(crate) selector: Selector,
+    pub(crate) filter_map: Option<MapHandle>,
+    pub(crate) socket_filters: Vec<SocketFilter>,
+}
+
+impl Follower {
+    /// Watches this host's own network namespace.
+    pub(crate) fn watch_host(&self) -> Result<(), ebpf::Error> {
+        let path = Path::new("/proc/self/ns/net");
+        let netns = namespace::own_netns().map_err(|source| ebpf::Error::Socket { netns: 0, source })?;
+        self.socket_filters.iter().try_for_each(|filter| filter.attach(netns, path))
+    }
+}
+
+impl Watcher for Follower {
+    fn added(&self, container: &Arc<Container>) {
+        if !self.selector.matches(container) {
+            return;
+        }
+        if let Some(map) = &self.filter_map {
+            let result = map.update(&container.mntns.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY);
+            if let Err(error) = result {
+                tracing::warn!("container {}: its events are not shown: {error}", container.name);
+            }
+        }
+        let path: PathBuf = format!("/proc/{}/ns/net", container.pid).into();
+        for filter in &self.socket_filters {
+            if let Err(error) = filter.attach(container.netns, &path) {
+                tracing::warn!("container {}: {error}", container.name);
+            }
+        }
+    }
+
+    fn removed(&self, container: &Arc<Container>) {
+        if !self.selector.matches(container) {
+            return;
+        }
+        if let Some(map) = &self.filter_map
+            && let Err(error) = map.delete(&container.mntns.to_ne_bytes())
+        {
+            tracing::debug!("container {}: not in the filter map: {error}", container.name);
+        }
+        for filter in &self.socket_filters {
+            filter.detach(container.netns);
+        }
+    }
+}

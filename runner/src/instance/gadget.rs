@@ -1,0 +1,134 @@
+//! A gadget read from its image, before it runs: what it sends, and what can be set.
+
+use std::collections::BTreeMap;
+
+use gadget::{
+    image::GadgetImage,
+    metadata::{self, Metadata},
+    object::{self, Object, ParamType},
+};
+
+use crate::{
+    datasource::{DataSource, EnumField},
+    ebpf::param,
+};
+
+/// Why an image is no gadget that can be run.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // the messages say what each is
+pub enum Error {
+    #[error("{image}: {source}")]
+    Metadata { image: String, source: metadata::Error },
+    #[error("{image}: {source}")]
+    Object { image: String, source: object::Error },
+    #[error("{0} has no eBPF program: this version runs only gadgets that have one")]
+    NoObject(String),
+    #[error("{0} has nothing to show: its object defines no tracer (this version runs no snapshots or top gadgets)")]
+    NoTracer(String),
+}
+
+/// A gadget, ready to be run.
+pub struct Gadget {
+    /// Where it comes from.
+    pub image: GadgetImage,
+    /// Its gadget.yaml.
+    pub metadata: Metadata,
+    /// Its object's contract.
+    pub object: Object,
+    /// What it sends.
+    pub sources: Vec<Source>,
+    /// What can be set before it starts.
+    pub params: Vec<Param>,
+}
+
+/// One stream of events.
+pub struct Source {
+    /// Its fields, as the object and gadget.yaml say.
+    pub data: DataSource,
+    /// Its fields that hold C enums.
+    pub enums: Vec<EnumField>,
+    /// The buffer that its events come through.
+    pub map: String,
+}
+
+/// A parameter of the gadget's programs, as a flag.
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// The flag's name.
+    pub key: String,
+    /// What it is for.
+    pub description: String,
+    /// Its value when it is not given, as text.
+    pub default: String,
+    /// The variable that it sets.
+    pub variable: String,
+    /// The variable's type.
+    pub kind: ParamType,
+    /// The variable's size in bytes.
+    pub size: usize,
+    /// Whether it selects processes.
+    pub selects_process: bool,
+}
+
+impl Gadget {
+    /// Reads an image.
+    pub fn open(image: GadgetImage) -> Result<Self, Error> {
+        let name = || image.reference.clone();
+        let metadata =
+            Metadata::parse(&image.metadata).map_err(|source| Error::Metadata { image: name(), source })?;
+        let elf = image.object.as_deref().ok_or_else(|| Error::NoObject(name()))?;
+        let object = Object::parse(elf).map_err(|source| Error::Object { image: name(), source })?;
+        if object.tracers.is_empty() {
+            return Err(Error::NoTracer(name()));
+        }
+        let sources = object
+            .tracers
+            .iter()
+            .map(|tracer| {
+                let (data, enums) = DataSource::from_tracer(tracer, &metadata);
+                Source { data, enums, map: tracer.map.clone() }
+            })
+            .collect();
+        let params = object.params.iter().map(|p| Param::new(p, &metadata)).collect();
+        Ok(Self { image, metadata, object, sources, params })
+    }
+
+    /// Where programs are attached instead of what their sections say, by lower-case name.
+    pub fn attach_targets(&self) -> BTreeMap<String, String> {
+        let programs = self.metadata.programs.iter();
+        programs.filter_map(|(name, p)| Some((name.to_lowercase(), p.attach_to.clone()?))).collect()
+    }
+
+    /// Whether the object declares the map `name`.
+    pub fn has_map(&self, name: &str) -> bool {
+        self.object.maps.iter().any(|m| m.name == name)
+    }
+}
+
+impl Param {
+    fn new(param: &object::Param, metadata: &Metadata) -> Self {
+        let known = param.well_known();
+        let described = metadata.params.ebpf(&param.variable);
+        let key = described
+            .and_then(|d| d.key.clone())
+            .or_else(|| known.map(|k| k.key.to_owned()))
+            .unwrap_or_else(|| param.variable.clone());
+        let description = described
+            .and_then(|d| d.description.clone())
+            .or_else(|| known.map(|k| k.description.to_owned()))
+            .unwrap_or_default();
+        let default = match param.default.as_deref().map(|bytes| param::decode(&param.kind, bytes)) {
+            Some(text) if !text.is_empty() => text,
+            _ => described.and_then(|d| d.default_value.clone()).unwrap_or_default(),
+        };
+        Self {
+            key,
+            description,
+            default,
+            variable: param.variable.clone(),
+            kind: param.kind.clone(),
+            size: param.size as usize,
+            selects_process: known.is_some_and(|k| k.selects_process),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! One running gadget: image, data sources, operators, load, attach, stop.
+//!
+//! Everything that `igx run` does can be called from here: [`resolve`] an image, [`Gadget::open`] it, [`run`] it.
+
+mod builtin;
+mod containers;
+mod gadget;
+mod pipeline;
+mod resolve;
+mod run;
+
+pub use builtin::{NAME as BUILT_IN, image as built_in_image};
+pub use gadget::{Error as GadgetError, Gadget, Param, Source};
+pub use resolve::{ARCHITECTURE, Error as ResolveError, Pull, resolve};
+pub use run::{Error, Loss, Options, Summary, run};

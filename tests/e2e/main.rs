@@ -1,0 +1,8 @@
+//! End-to-end tests: they act as a user would, with the real binary, the real kernel, real sockets and a real
+//! container runtime. They need root.
+
+mod bad_input;
+mod docker;
+mod second_gadget;
+mod sni;
+mod support;

@@ -1,0 +1,145 @@
+//! The main job: host names with their processes, on this host.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{self, Igx, TlsServer};
+
+fn is(event: &Value, name: &str, comm: &str) -> bool {
+    event["name"] == name && event["proc"]["comm"] == comm
+}
+
+fn own_comm() -> String {
+    std::fs::read_to_string("/proc/thread-self/comm").unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn both_sides_of_a_handshake_are_shown_over_ipv4_and_ipv6() {
+    let igx = Igx::new();
+    for (address, name) in [("127.0.0.1", "four.e2e.example"), ("[::1]", "six.e2e.example")] {
+        let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+        let server = TlsServer::start(igx.home.path(), address);
+        let client = support::handshake(address, server.port, name);
+        let openssl = |pid: u64| move |e: &Value| is(e, name, "openssl") && e["proc"]["pid"] == pid;
+        let events = run.events(&[&openssl(client), &openssl(server.process.pid())]);
+        for event in events {
+            assert_eq!(event["proc"]["pid"], event["proc"]["tid"]);
+            assert_eq!(event["proc"]["creds"]["uid"], 0);
+            assert_eq!(event["proc"]["creds"]["user"], "root");
+            assert_eq!(event["proc"]["parent"]["pid"], std::process::id());
+            assert_eq!(event["runtime"]["containerName"], "");
+            assert_eq!(event["k8s"]["podName"], "");
+            assert_ne!(event["netns_id"], 0);
+        }
+        run.stop();
+    }
+}
+
+#[test]
+fn curl_is_seen_by_its_own_name() {
+    let igx = Igx::new();
+    let server = TlsServer::start(igx.home.path(), "127.0.0.1");
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+    let resolve = format!("curl.e2e.example:{}:127.0.0.1", server.port);
+    let url = format!("https://curl.e2e.example:{}/", server.port);
+    let mut curl = support::Process::start(
+        Command::new("curl").args(["-sk", "--max-time", "10", "--resolve", &resolve, &url]),
+    );
+    let event = run.event(|e| is(e, "curl.e2e.example", "curl"));
+    assert_eq!(event["proc"]["pid"], curl.pid());
+    let _ = curl.0.kill();
+    run.stop();
+}
+
+#[test]
+fn sockets_that_were_open_before_the_run_have_their_owners() {
+    let igx = Igx::new();
+    for address in ["127.0.0.1", "[::1]"] {
+        let server = TlsServer::start(igx.home.path(), address);
+        let (client, _accepted) = support::connected(address);
+        let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+        // A silent client speaks up; and a server that has been listening is asked.
+        support::send(&client, &support::client_hello("silent.e2e.example"));
+        let pid = support::handshake(address, server.port, "listening.e2e.example");
+        let comm = own_comm();
+        let events = run.events(&[
+            &|e| e["name"] == "silent.e2e.example" && e["proc"]["pid"] == std::process::id(),
+            &|e| e["name"] == "listening.e2e.example" && e["proc"]["pid"] == server.process.pid(),
+            &|e| e["name"] == "listening.e2e.example" && e["proc"]["pid"] == pid,
+        ]);
+        assert!(!events[0]["proc"]["comm"].as_str().unwrap().is_empty(), "{comm}");
+        run.stop();
+    }
+}
+
+#[test]
+fn process_filters_leave_others_out() {
+    let igx = Igx::new();
+    let server = TlsServer::start(igx.home.path(), "127.0.0.1");
+    let pid = server.process.pid().to_string();
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json", "--pid", &pid]);
+    support::handshake("127.0.0.1", server.port, "first.e2e.example");
+    support::handshake("127.0.0.1", server.port, "second.e2e.example");
+    let first = run.event(|_| true);
+    let second = run.event(|_| true);
+    for (event, name) in [(first, "first.e2e.example"), (second, "second.e2e.example")] {
+        assert_eq!(event["name"], name);
+        assert_eq!(event["proc"]["pid"], server.process.pid());
+    }
+    run.stop();
+}
+
+#[test]
+fn rules_filter_by_name() {
+    let igx = Igx::new();
+    let server = TlsServer::start(igx.home.path(), "127.0.0.1");
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json", "-F", "name~^wanted,proc.comm==openssl"]);
+    support::handshake("127.0.0.1", server.port, "other.e2e.example");
+    support::handshake("127.0.0.1", server.port, "wanted.e2e.example");
+    assert_eq!(run.event(|_| true)["name"], "wanted.e2e.example");
+    run.stop();
+}
+
+#[test]
+fn columns_read_like_the_readme() {
+    let igx = Igx::new();
+    let server = TlsServer::start(igx.home.path(), "127.0.0.1");
+    let mut run = igx.run(&["trace_sni", "--host", "--comm", "openssl"]);
+    let header = run.line();
+    let titles: Vec<_> = header.split_whitespace().collect();
+    assert_eq!(titles, ["RUNTIME.CONTAINERNAME", "COMM", "PID", "TID", "NAME"]);
+    let pid = support::handshake("127.0.0.1", server.port, "columns.e2e.example").to_string();
+    let line = run.line();
+    let cells: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(cells, ["openssl", &pid, &pid, "columns.e2e.example"]);
+    run.stop();
+}
+
+#[test]
+fn a_hostile_name_cannot_reach_the_terminal_raw() {
+    let igx = Igx::new();
+    let mut run = igx.run(&["trace_sni", "--host", "--fields", "name"]);
+    assert_eq!(run.line().trim_end(), "NAME");
+    let (client, _server) = support::connected("127.0.0.1");
+    support::send(&client, &support::client_hello("\x1b[2Jevil\n.example"));
+    let line = run.line();
+    assert!(line.starts_with(r"\x1b[2Jevil\n.example"), "{line:?}");
+    run.stop();
+}
+
+#[test]
+fn a_run_ends_by_itself_after_its_timeout() {
+    let igx = Igx::new();
+    let started = std::time::Instant::now();
+    igx.ok(&["run", "trace_sni", "--host", "--timeout", "1"]);
+    assert!(started.elapsed().as_millis() >= 1000);
+}
+
+#[test]
+fn without_containers_the_next_step_is_said() {
+    let igx = Igx::new();
+    let output = igx.output(&["run", "trace_sni", "-t", "1", "--docker-socketpath", "/nonexistent"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no containers found: add --host to see this host's processes"), "{said}");
+}

@@ -1,0 +1,306 @@
+//! What the tests share: running `igx` and reading what it prints, and TLS peers to watch.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `igx` with a store of its own.
+pub(crate) struct Igx {
+    pub(crate) home: TempDir,
+}
+
+impl Igx {
+    pub(crate) fn new() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "end-to-end tests need root: run 'sudo make test'");
+        Self { home: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.home.path().join("store")
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_igx"));
+        command.arg("--store").arg(self.store()).args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs to the end.
+    pub(crate) fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs to the end, which must be a good one; returns what it printed.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    /// Runs to the end, which must be exit code 1; returns what it said on stderr.
+    pub(crate) fn fails(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Starts `igx run` and waits until all its programs are attached.
+    pub(crate) fn run(&self, args: &[&str]) -> Running {
+        let mut arguments = vec!["-v", "run"];
+        arguments.extend_from_slice(args);
+        let mut child =
+            self.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = lines(child.stdout.take().unwrap());
+        let err = lines(child.stderr.take().unwrap());
+        let mut running = Running { child, out, err, said: Vec::new() };
+        running.wait_for_said("running...");
+        running
+    }
+}
+
+/// A running `igx`.
+pub(crate) struct Running {
+    child: Child,
+    out: Receiver<String>,
+    err: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of output.
+    pub(crate) fn line(&mut self) -> String {
+        match self.out.recv_timeout(PATIENCE) {
+            Ok(line) => line,
+            Err(error) => panic!("no line came ({error}); stderr: {:#?}", self.everything_said()),
+        }
+    }
+
+    /// The first JSON event for which `wanted` holds.
+    pub(crate) fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.events(&[&wanted]).remove(0)
+    }
+
+    /// For each predicate the first JSON event for which it holds, whatever their order.
+    pub(crate) fn events(&mut self, wanted: &[&dyn Fn(&Value) -> bool]) -> Vec<Value> {
+        let mut found: Vec<Option<Value>> = vec![None; wanted.len()];
+        let mut seen = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while found.iter().any(Option::is_none) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.out.recv_timeout(left) else {
+                panic!("missing events {found:#?}; seen: {seen:#?}; stderr: {:#?}", self.everything_said())
+            };
+            let event: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            for (slot, wanted) in found.iter_mut().zip(wanted) {
+                if slot.is_none() && wanted(&event) {
+                    *slot = Some(event.clone());
+                }
+            }
+            seen.push(line);
+        }
+        found.into_iter().flatten().collect()
+    }
+
+    /// Asks it to stop, and returns all that it still printed.
+    pub(crate) fn stop(mut self) -> Vec<String> {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {:#?}", self.everything_said());
+        self.out.iter().collect()
+    }
+
+    pub(crate) fn wait_for_said(&mut self, what: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.err.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let found = line.contains(what);
+                    self.said.push(line);
+                    if found {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("{what:?} was not said: {:#?}", self.said)
+                }
+            }
+        }
+    }
+
+    pub(crate) fn everything_said(&mut self) -> Vec<String> {
+        self.said.extend(self.err.try_iter());
+        self.said.clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A process that ends with the test.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    pub(crate) fn pid(&self) -> u64 {
+        self.0.id().into()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `openssl s_server`, listening.
+pub(crate) struct TlsServer {
+    pub(crate) process: Process,
+    pub(crate) port: u16,
+}
+
+impl TlsServer {
+    /// Listens on `address` (such as `127.0.0.1` or `[::1]`).
+    pub(crate) fn start(folder: &Path, address: &str) -> Self {
+        let (certificate, key) = certificate(folder);
+        let port = free_port(address);
+        let accept = format!("{address}:{port}");
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-quiet", "-accept", &accept, "-cert"]).arg(certificate).arg("-key").arg(key);
+        let process = Process::start(&mut command);
+        wait_until(&format!("openssl s_server listens on {accept}"), || listens(port));
+        Self { process, port }
+    }
+}
+
+/// Connects with `openssl s_client`, asks for `name`, and waits for the handshake's end.
+pub(crate) fn handshake(address: &str, port: u16, name: &str) -> u64 {
+    let child = Command::new("openssl")
+        .args(["s_client", "-connect", &format!("{address}:{port}"), "-servername", name])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let pid = child.id().into();
+    assert!(child.wait_with_output().unwrap().status.success());
+    pid
+}
+
+fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    if !certificate.exists() {
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args(["-subj", "/CN=igx.example", "-days", "2", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+    (certificate, key)
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port(address: &str) -> u16 {
+    TcpListener::bind(format!("{address}:0")).unwrap().local_addr().unwrap().port()
+}
+
+/// Whether somebody listens on this TCP port, told without connecting.
+pub(crate) fn listens(port: u16) -> bool {
+    let wanted = format!(":{port:04X} ");
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        let table = fs::read_to_string(table).unwrap_or_default();
+        table.lines().any(|l| {
+            let mut columns = l.split_whitespace().skip(1);
+            let (local, state) = (columns.next(), columns.nth(1));
+            local.is_some_and(|a| format!("{a} ").contains(&wanted)) && state == Some("0A")
+        })
+    })
+}
+
+/// Waits for a condition that nothing announces.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "gave up waiting: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sends a ClientHello on a connection that exists already.
+pub(crate) fn send(mut stream: &TcpStream, hello: &[u8]) {
+    stream.write_all(hello).unwrap();
+}
+
+/// A listener of our own, and a client connected to it.
+pub(crate) fn connected(address: &str) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(format!("{address}:0")).unwrap();
+    let to: SocketAddr = listener.local_addr().unwrap();
+    let client = TcpStream::connect(to).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+/// A TLS 1.2-style ClientHello record that asks for `name`.
+pub(crate) fn client_hello(name: &str) -> Vec<u8> {
+    let u16be = |n: usize| u16::try_from(n).unwrap().to_be_bytes();
+    let mut server_name = Vec::new();
+    server_name.extend(u16be(name.len() + 3));
+    server_name.push(0);
+    server_name.extend(u16be(name.len()));
+    server_name.extend(name.as_bytes());
+    let mut extensions = vec![0, 0];
+    extensions.extend(u16be(server_name.len()));
+    extensions.extend(server_name);
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+    body.extend(u16be(extensions.len()));
+    body.extend(extensions);
+    let mut record = vec![0x16, 3, 1];
+    record.extend(u16be(body.len() + 4));
+    record.extend([1, 0]);
+    record.extend(u16be(body.len()));
+    record.extend(body);
+    record
+}
