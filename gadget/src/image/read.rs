@@ -1,0 +1,135 @@
+//! Reading an image that somebody else wrote. Nothing in it is believed: every blob is bounded before it is read and
+//! hashed before it is used, layers and configuration too (upstream hashes only index and manifest).
+
+use super::{
+    ARTIFACT_TYPE, BTFGEN_TYPE, BUILDER_VERSION, CONFIG_TYPE, Descriptor, EMPTY_TYPE, Error, GadgetImage,
+    Index, MANIFEST_TYPE, Manifest, OBJECT_TYPE, Trust, WASM_TYPE, assemble::digest,
+};
+use crate::{metadata, reference::is_digest};
+
+/// Largest index or manifest, bytes.
+pub(crate) const MAX_JSON: u64 = 4 << 20;
+/// Largest layer, bytes. Upstream's largest gadget has less than 4 MiB.
+const MAX_LAYER: u64 = 256 << 20;
+
+/// Where blobs come from: a store, a registry, memory.
+pub trait Blobs {
+    /// Reads a whole blob. At most `descriptor.size` bytes are wanted; the caller has bounded that, and checks the
+    /// content.
+    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error>;
+}
+
+/// Reads a blob if it is no larger than `limit`, and checks size and digest.
+pub(crate) fn checked(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
+    let damaged = |why: String| Error::Damaged { digest: descriptor.digest.clone(), why };
+    if !is_digest(&descriptor.digest) {
+        return Err(damaged("its digest is not sha256: and 64 of 0-9 and a-f".to_owned()));
+    }
+    if descriptor.size > limit {
+        return Err(Error::TooLarge {
+            digest: descriptor.digest.clone(),
+            media_type: descriptor.media_type.clone(),
+            size: descriptor.size,
+            limit,
+        });
+    }
+    let bytes = blobs.blob(descriptor)?;
+    if bytes.len() as u64 != descriptor.size {
+        return Err(damaged(format!("it has {} bytes and not {}", bytes.len(), descriptor.size)));
+    }
+    let actual = digest(&bytes);
+    if actual != descriptor.digest {
+        return Err(damaged(format!("its content has digest {actual}")));
+    }
+    Ok(bytes)
+}
+
+/// Every descriptor below an index: manifests, configurations and layers.
+pub fn children(blobs: &dyn Blobs, index: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+    let mut all = Vec::new();
+    for child in Index::read(blobs, index)?.manifests {
+        let manifest = Manifest::parse(&child, &checked(blobs, &child, MAX_JSON)?)?;
+        all.push(child);
+        all.push(manifest.config);
+        all.extend(manifest.layers);
+    }
+    Ok(all)
+}
+
+/// Reads the image whose index `descriptor` points at, for one architecture (Go's name). `reference` is only carried
+/// into the result.
+pub fn read(
+    blobs: &dyn Blobs,
+    descriptor: &Descriptor,
+    reference: &str,
+    architecture: &str,
+    trust: Trust,
+) -> Result<GadgetImage, Error> {
+    let index = Index::read(blobs, descriptor)?;
+    let child = pick(&index, architecture)?;
+    let manifest_bytes = checked(blobs, child, MAX_JSON)?;
+    let manifest = Manifest::parse(child, &manifest_bytes)?;
+    let mut warnings = Vec::new();
+    if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
+        let found = manifest.artifact_type.as_deref().unwrap_or_default();
+        warnings.push(format!("artifact type is {found:?} and not {ARTIFACT_TYPE:?}"));
+    }
+    let metadata = match manifest.config.media_type.as_str() {
+        EMPTY_TYPE => Vec::new(),
+        media_type => {
+            if media_type != CONFIG_TYPE {
+                warnings.push(format!("configuration is {media_type:?}, read as {CONFIG_TYPE:?}"));
+            }
+            checked(blobs, &manifest.config, metadata::MAX_SIZE as u64)?
+        }
+    };
+    if !manifest.annotations.contains_key(BUILDER_VERSION) {
+        warnings.push("the image does not say which version built it; it may not suit this one".to_owned());
+    }
+    let mut image = GadgetImage {
+        reference: reference.to_owned(),
+        digest: descriptor.digest.clone(),
+        metadata,
+        object: None,
+        wasm: None,
+        btfgen: None,
+        annotations: manifest.annotations,
+        manifest: manifest_bytes,
+        config_digest: manifest.config.digest,
+        trust,
+        warnings,
+    };
+    for layer in &manifest.layers {
+        let slot = match layer.media_type.as_str() {
+            OBJECT_TYPE => &mut image.object,
+            WASM_TYPE => &mut image.wasm,
+            BTFGEN_TYPE => &mut image.btfgen,
+            other => {
+                image.warnings.push(format!("layer of unknown type {other:?} is left out"));
+                continue;
+            }
+        };
+        if slot.is_some() {
+            return Err(Error::Format {
+                what: "image manifest",
+                digest: child.digest.clone(),
+                why: format!("more than one layer of type {:?}", layer.media_type),
+            });
+        }
+        *slot = Some(checked(blobs, layer, MAX_LAYER)?);
+    }
+    Ok(image)
+}
+
+fn pick<'a>(index: &'a Index, architecture: &str) -> Result<&'a Descriptor, Error> {
+    let of = |d: &'a Descriptor| d.platform.as_ref().map(|p| p.architecture.as_str());
+    index
+        .manifests
+        .iter()
+        .find(|d| of(d) == Some(architecture) && (d.media_type.is_empty() || d.media_type == MANIFEST_TYPE))
+        .ok_or_else(|| {
+            let found: Vec<_> = index.manifests.iter().filter_map(of).collect();
+            let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+            Error::Architecture { wanted: architecture.to_owned(), found }
+        })
+}
