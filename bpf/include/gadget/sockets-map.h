@@ -1,7 +1,10 @@
-/* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR Apache-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
- * The map that tells who owns a socket. The runner fills it; a gadget that declares it can ask for the
- * process behind a packet. Layouts are part of the gadget ABI: do not change them.
+ * The map that tells who owns a socket. The runner fills it; a gadget that declares it can ask for
+ * the process behind a packet. Layouts are part of the gadget ABI: do not change them.
+ *
+ * Define GADGET_TYPE_NETWORKING (programs that see packets) or GADGET_TYPE_TRACING (programs that
+ * see a struct sock) before the include, and the map and its look-up are there too.
  */
 #ifndef GADGET_SOCKETS_MAP_H
 #define GADGET_SOCKETS_MAP_H
@@ -23,16 +26,16 @@ struct gadget_socket_key {
 };
 
 /*
- * The kernel never sees this declaration's size: the runner makes the map, and its offsets reach every
- * program by CO-RE. Fields from cwd on may be absent: ask bpf_core_field_exists() first.
+ * The kernel never sees this declaration's size: the runner makes the map, and its offsets reach
+ * every program by CO-RE. Fields from cwd on may be absent: ask bpf_core_field_exists() first.
  */
 struct gadget_socket_value {
 	__u64 mntns;
 	__u64 pid_tgid; /* tgid << 32 | tid */
-	__u64 uid_gid; /* gid << 32 | uid */
+	__u64 uid_gid;  /* gid << 32 | uid */
 	char task[16];
 	char ptask[16];
-	__u64 sock; /* identifies the socket, opaque */
+	__u64 sock;               /* identifies the socket, opaque */
 	__u64 deletion_timestamp; /* boot ns when the socket was closed; 0 while it is open */
 	__u32 ppid;
 	__u32 ptid;
@@ -40,5 +43,9 @@ struct gadget_socket_value {
 	char cwd[GADGET_SOCKETS_PATH_MAX] __attribute__((aligned(8)));
 	char exepath[GADGET_SOCKETS_PATH_MAX];
 } __attribute__((preserve_access_index));
+
+#if defined(GADGET_TYPE_NETWORKING) || defined(GADGET_TYPE_TRACING)
+#include <gadget/sockets-lookup.h>
+#endif
 
 #endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * The server name in a ClientHello (RFC 8446, section 4.1.2; RFC 6066, section 3), as far as it
+ * lies in one packet. Every length that the packet states is held against those around it before it
+ * is used: where they do not agree, there is a reason and no name.
+ */
+#ifndef CLIENT_HELLO_H
+#define CLIENT_HELLO_H
+
+#include "packet.h"
+
+#define MAX_EXTENSIONS 64
+#define MAX_NAME_LEN 255 /* a name in DNS has at most 253 characters */
+
+enum {
+	RECORD_HLEN = 5,
+	RECORD_MAX_LEN = 1 << 14,
+	HANDSHAKE_HLEN = 4,
+	HELLO_SESSION_ID = 2 + 32, /* behind the version and the random */
+	HELLO_START = 0x1603,      /* a handshake record, of any TLS version */
+	TYPE_CLIENT_HELLO = 1,
+	EXT_HLEN = 4,
+	EXT_SERVER_NAME = 0,
+	SERVER_NAME_HLEN = 5, /* list length, type, name length */
+};
+
+/* Why a hello gave no name. The numbers are indices of sni_unread, which others read: only append.
+ */
+enum sni_unread_reason {
+	SNI_READ = 0,
+	SNI_SPLIT,     /* the name, or a part of what leads to it, is in another packet or record */
+	SNI_NO_NAME,   /* the hello asks for no name */
+	SNI_MALFORMED, /* lengths that do not agree, or a name that is none */
+	SNI_NAME_TOO_LONG,
+	SNI_TOO_MANY_EXTENSIONS,
+	SNI_NOT_LOADED, /* the kernel refused to give bytes that the packet should have */
+	SNI_REASONS,
+};
+
+struct server_name {
+	__u32 off;
+	__u32 len; /* 1 to MAX_NAME_LEN */
+};
+
+/* Whether the payload starts like a ClientHello. This is the test that nearly all packets fail. */
+static __always_inline bool starts_hello(struct __sk_buff *skb, const struct packet *pkt)
+{
+	return load_half(skb, pkt->payload) == HELLO_START &&
+	       load_byte(skb, pkt->payload + RECORD_HLEN) == TYPE_CLIENT_HELLO;
+}
+
+/* The server_name extension whose data, `len` bytes, lies at `off`. `end`: of what can be read. */
+static __always_inline enum sni_unread_reason
+read_server_name(struct __sk_buff *skb, __u32 off, __u32 len, __u32 end, struct server_name *name)
+{
+	if (len < SERVER_NAME_HLEN)
+		return SNI_MALFORMED;
+	if (off + SERVER_NAME_HLEN > end)
+		return SNI_SPLIT;
+	name->off = off + SERVER_NAME_HLEN;
+	name->len = load_half(skb, off + 3);
+	/* One list of one name, of the only type there is. */
+	if (load_half(skb, off) != len - 2 || load_byte(skb, off + 2) != 0 ||
+	    name->len != len - SERVER_NAME_HLEN || !name->len)
+		return SNI_MALFORMED;
+	if (name->len > MAX_NAME_LEN)
+		return SNI_NAME_TOO_LONG;
+	return name->off + name->len > end ? SNI_SPLIT : SNI_READ;
+}
+
+/*
+ * Finds the name of the hello that starts at `hello`, behind the handshake header, and is `len`
+ * bytes long. `end`: of what can be read of it. What puts split hellos together can call this too.
+ */
+static __always_inline enum sni_unread_reason
+find_server_name(struct __sk_buff *skb, __u32 hello, __u32 len, __u32 end, struct server_name *name)
+{
+	__u32 hello_end = hello + len;
+	__u32 at = hello + HELLO_SESSION_ID;
+
+	if (at + 1 > end)
+		return SNI_SPLIT;
+	at += 1 + load_byte(skb, at);
+	if (at + 2 > end)
+		return at + 2 > hello_end ? SNI_MALFORMED : SNI_SPLIT;
+	at += 2 + load_half(skb, at);
+	if (at + 1 > end)
+		return at + 1 > hello_end ? SNI_MALFORMED : SNI_SPLIT;
+	at += 1 + load_byte(skb, at);
+	if (at == hello_end)
+		return SNI_NO_NAME; /* no extensions at all */
+	if (at + 2 > end)
+		return at + 2 > hello_end ? SNI_MALFORMED : SNI_SPLIT;
+	/* The extensions are the last part of the hello. */
+	if (at + 2 + load_half(skb, at) != hello_end)
+		return SNI_MALFORMED;
+	at += 2;
+	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+		__u32 type_len;
+		__u32 ext_len;
+
+		if (at == hello_end)
+			return SNI_NO_NAME;
+		if (at + EXT_HLEN > end)
+			return at + EXT_HLEN > hello_end ? SNI_MALFORMED : SNI_SPLIT;
+		type_len = load_word(skb, at);
+		ext_len = type_len & 0xffff;
+		at += EXT_HLEN;
+		if (at + ext_len > hello_end)
+			return SNI_MALFORMED;
+		if (type_len >> 16 == EXT_SERVER_NAME)
+			return read_server_name(skb, at, ext_len, end, name);
+		at += ext_len;
+	}
+	return at == hello_end ? SNI_NO_NAME : SNI_TOO_MANY_EXTENSIONS;
+}
+
+/* The same for a payload that starts_hello(), from its record header on. */
+static __always_inline enum sni_unread_reason
+find_name_in_payload(struct __sk_buff *skb, const struct packet *pkt, struct server_name *name)
+{
+	__u32 hello = pkt->payload + RECORD_HLEN + HANDSHAKE_HLEN;
+	__u32 record_len, hello_len, end;
+
+	if (hello > pkt->end)
+		return SNI_SPLIT;
+	record_len = load_half(skb, pkt->payload + 3);
+	hello_len = load_word(skb, pkt->payload + RECORD_HLEN) & 0xffffff;
+	if (record_len < HANDSHAKE_HLEN || record_len > RECORD_MAX_LEN ||
+	    hello_len < HELLO_SESSION_ID)
+		return SNI_MALFORMED;
+	/* A hello may go on in another record, whose header then lies among its bytes. */
+	end = pkt->payload + RECORD_HLEN + record_len;
+	if (end > pkt->end)
+		end = pkt->end;
+	if (end > hello + hello_len)
+		end = hello + hello_len;
+	return find_server_name(skb, hello, hello_len, end, name);
+}
+
+#endif
