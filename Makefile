@@ -7,7 +7,7 @@ DESTDIR ?=
 RUST := scripts/rust
 IGX := target/release/igx
 C_FILES := $(shell find bpf -name '*.[ch]' ! -name 'vmlinux*.h')
-SCRIPTS := .ci/run $(filter-out %.md,$(wildcard scripts/*))
+SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
