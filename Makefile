@@ -1,0 +1,73 @@
+# Every task a person does here. `make help` lists them; each line comes from the `##` after a target.
+
+ARGS ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+RUST := scripts/rust
+IGX := target/release/igx
+C_FILES := $(shell find bpf -name '*.[ch]' ! -name 'vmlinux*.h')
+SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup build dist run test bench image install mutants lint fmt deny need-root
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install with apt what building and testing need and this machine lacks
+	@scripts/setup build test lint
+
+build: ## Build target/release/igx
+	@scripts/setup build
+	$(RUST) cargo build --release --locked --package runner --bin igx
+
+dist: ## Build dist/igx, one static stripped binary that runs on any Linux
+	@scripts/setup build dist
+	scripts/dist
+
+run: need-root build ## Show the host names asked for on this machine; ARGS="-o json" are passed on
+	@$(IGX) run trace_sni --host $(ARGS)
+
+test: need-root ## Run every test that this machine can run
+	@scripts/setup build test
+	$(RUST) cargo test --workspace --locked --no-run
+	$(RUST) cargo build --workspace --locked
+	$(RUST) --root cargo test --workspace --locked $(ARGS)
+
+bench: need-root build ## Measure start-up, memory, events and packets, and write docs/benchmarks.md
+	@test -x scripts/bench || { echo "make bench: scripts/bench is missing" >&2; exit 1; }
+	@scripts/bench $(ARGS)
+
+image: build ## Build the trace_sni image from this tree into the local store
+	$(IGX) image build . -t trace_sni:latest $(ARGS)
+
+install: ## Install igx and its completions under PREFIX (/usr/local); DESTDIR is put before it
+	@scripts/install "$(DESTDIR)" "$(PREFIX)"
+
+mutants: need-root ## Take vital parts out one at a time and demand that tests notice
+	@scripts/setup build test
+	@scripts/mutants
+
+lint: ## Check formatting, clippy, shell scripts and that the mutants still apply
+	@scripts/setup build lint
+	$(RUST) cargo fmt --all --check
+	$(RUST) cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(RUST) cargo clippy --package runner --no-default-features --all-targets --locked -- -D warnings
+	clang-format-16 --dry-run -Werror $(C_FILES)
+	shellcheck $(SCRIPTS)
+	@scripts/mutants check
+
+fmt: ## Format Rust and C
+	@scripts/setup build lint
+	$(RUST) cargo fmt --all
+	clang-format-16 -i $(C_FILES)
+
+deny: ## Check licences, sources and advisories of every dependency (installs cargo-deny, asks the network)
+	@$(RUST) cargo deny --version >/dev/null 2>&1 || $(RUST) cargo install --locked cargo-deny
+	$(RUST) cargo deny check
+
+need-root:
+	@test "$$(id -u)" = 0 || { \
+		echo "make $(firstword $(MAKECMDGOALS)) needs root: try 'sudo make $(MAKECMDGOALS)'" >&2; exit 1; }
