@@ -20,10 +20,11 @@ impl DataSource {
     /// The data source that a tracer's struct makes, and its enum fields.
     pub fn from_tracer(tracer: &Tracer, metadata: &Metadata) -> (Self, Vec<EnumField>) {
         let mut source = Self::new(&tracer.name, SourceKind::Single);
-        let described = metadata.datasource(&tracer.name);
+        let described = metadata.datasources.get(&tracer.name);
         source.static_size = tracer.size as usize;
         if let Some(described) = described {
-            source.annotations.clone_from(&described.annotations);
+            source.annotations =
+                described.annotations.iter().map(|(k, v)| (k.to_owned(), v.clone())).collect();
         }
         let mut enums = Vec::new();
         for (id, member) in tracer.structure.iter().enumerate() {
@@ -39,14 +40,14 @@ impl DataSource {
                 tags: member.tags.clone(),
                 annotations: annotations(member),
             };
-            if let Some(described) = described.and_then(|d| d.field(&member.full_name)) {
+            if let Some(described) = described.and_then(|d| d.fields.get(&member.full_name)) {
                 field.tags.extend(described.tags.iter().cloned());
                 if let Some(template) = described.annotations.get("template")
                     && !field.annotations.expand(template)
                 {
                     tracing::warn!("gadget.yaml: field {}: unknown template {template:?}", member.full_name);
                 }
-                for (key, value) in &described.annotations {
+                for (key, value) in described.annotations.iter() {
                     field.annotations.set(key, value);
                 }
             }

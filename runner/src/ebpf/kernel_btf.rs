@@ -31,10 +31,16 @@ pub struct KernelBtf {
 
 /// Types for one object, in memory. Keep it until the object is loaded.
 pub struct ObjectBtf {
+    types: Vec<u8>,
     file: File,
 }
 
 impl ObjectBtf {
+    /// The types themselves, as BTF.
+    pub fn bytes(&self) -> &[u8] {
+        &self.types
+    }
+
     /// A path for `ObjectBuilder::btf_custom_path`, valid while this value lives.
     pub fn path(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
@@ -53,7 +59,7 @@ impl KernelBtf {
         elf: &[u8],
         extra: &[SyntheticStruct],
         enums: &[&str],
-    ) -> Result<(ObjectBtf, Vec<u8>), Error> {
+    ) -> Result<ObjectBtf, Error> {
         let cached = self.cache.as_deref().and_then(|folder| entry(folder, elf, extra, enums));
         let types = match cached.as_deref().map(fs::read) {
             Some(Ok(types)) if gadget::btf::Btf::parse(&types).is_ok() => types,
@@ -67,8 +73,7 @@ impl KernelBtf {
                 types
             }
         };
-        let object = in_memory(&types).map_err(|e| Error::Relocate(format!("no memory file: {e}")))?;
-        Ok((object, types))
+        in_memory(types).map_err(|e| Error::Relocate(format!("no memory file: {e}")))
     }
 }
 
@@ -100,8 +105,8 @@ fn keep(path: &Path, types: &[u8]) -> io::Result<()> {
     fs::rename(&partial, path)
 }
 
-fn in_memory(types: &[u8]) -> io::Result<ObjectBtf> {
+fn in_memory(types: Vec<u8>) -> io::Result<ObjectBtf> {
     let mut file = File::from(memfd_create(c"igx-btf", MFdFlags::MFD_CLOEXEC)?);
-    file.write_all(types)?;
-    Ok(ObjectBtf { file })
+    file.write_all(&types)?;
+    Ok(ObjectBtf { types, file })
 }

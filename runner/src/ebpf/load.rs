@@ -61,7 +61,7 @@ impl Loader<'_> {
 
     fn set_variables(&self, open: &mut OpenObject, object: &Object) -> Result<(), Error> {
         for (name, value) in &self.variables {
-            let Some(variable) = object.variables.iter().find(|v| v.name == *name) else { continue };
+            let Some(variable) = object.variable(name) else { continue };
             let mut map = open
                 .maps_mut()
                 .find(|m| m.name().to_string_lossy().ends_with(&variable.section))
@@ -96,9 +96,9 @@ impl Loader<'_> {
     /// A map's size may be said by a variable named after it.
     fn max_entries(&self, map: &str, object: &Object) -> Option<u32> {
         let name = format!("{map}_max_entries");
-        let variable = object.variables.iter().find(|v| v.name == name)?;
         let set = self.variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_slice());
-        let bytes = set.or(variable.default.as_deref())?;
+        let default = object.params.iter().find(|p| p.variable == name).and_then(|p| p.default.as_deref());
+        let bytes = set.or(default)?;
         Some(u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?))
     }
 }

@@ -12,7 +12,7 @@ pub mod socket_filter;
 
 use std::sync::Mutex;
 
-pub use kernel_btf::KernelBtf;
+pub use kernel_btf::{KernelBtf, ObjectBtf};
 pub use load::{LoadedGadget, Loader};
 pub use reader::Reader;
 pub use socket_filter::SocketFilter;
@@ -35,6 +35,8 @@ pub enum Error {
     NoMap(String),
     #[error("cannot watch the packets of network namespace {netns}: {source}")]
     Socket { netns: u32, source: std::io::Error },
+    #[error(transparent)]
+    Namespace(#[from] crate::container::namespace::Error),
     #[error("this kernel has no BTF ({path}: {source}); gadgets need a kernel built with CONFIG_DEBUG_INFO_BTF")]
     KernelBtf { path: &'static str, source: std::io::Error },
     #[error("cannot fit the gadget to this kernel: {0}")]

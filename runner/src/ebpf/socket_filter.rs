@@ -7,10 +7,10 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     io,
     mem::size_of,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    path::Path,
     sync::Mutex,
 };
 
@@ -49,9 +49,9 @@ impl SocketFilter {
         Ok(Self { tail_call, networks: Mutex::new(HashMap::new()) })
     }
 
-    /// Watches the network namespace at `path` (such as `/proc/PID/ns/net`), whose inode is `netns`. Each call needs
-    /// its [`SocketFilter::detach`].
-    pub fn attach(&self, netns: u32, path: &Path) -> Result<(), Error> {
+    /// Watches the network namespace that `file` is, whose inode is `netns`. Each call needs its
+    /// [`SocketFilter::detach`].
+    pub fn attach(&self, netns: u32, file: &File) -> Result<(), Error> {
         let mut networks = self.networks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(network) = networks.get_mut(&netns) {
             network.users += 1;
@@ -64,8 +64,7 @@ impl SocketFilter {
             .map(|p| p.as_fd().try_clone_to_owned())
             .ok_or_else(|| Error::NoMap("ig_net_disp".into()))?
             .map_err(|source| Error::Socket { netns, source })?;
-        let socket = namespace::in_network(path, move || packet_socket(program.as_fd()))
-            .and_then(|socket| socket)
+        let socket = namespace::in_netns(file, || packet_socket(program.as_fd()))?
             .map_err(|source| Error::Socket { netns, source })?;
         networks.insert(netns, Network { users: 1, _socket: socket });
         Ok(())

@@ -1,10 +1,7 @@
 //! Which containers a run shows: as they come and go, the kernel's filter map and the watched network namespaces
 //! follow.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs::File, sync::Arc};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
@@ -39,9 +36,10 @@ pub(crate) struct Follower {
 impl Follower {
     /// Watches this host's own network namespace.
     pub(crate) fn watch_host(&self) -> Result<(), ebpf::Error> {
-        let path = Path::new("/proc/self/ns/net");
-        let netns = namespace::own_netns().map_err(|source| ebpf::Error::Socket { netns: 0, source })?;
-        self.socket_filters.iter().try_for_each(|filter| filter.attach(netns, path))
+        // Process 1 may be closed to us; we ourselves run on the host.
+        let file = namespace::open_netns(1).or_else(|_| namespace::open_netns(std::process::id()))?;
+        let netns = namespace::netns_of(&file).map_err(|source| ebpf::Error::Socket { netns: 0, source })?;
+        self.socket_filters.iter().try_for_each(|filter| filter.attach(netns, &file))
     }
 }
 
@@ -56,11 +54,14 @@ impl Watcher for Follower {
                 tracing::warn!("container {}: its events are not shown: {error}", container.name);
             }
         }
-        let path: PathBuf = format!("/proc/{}/ns/net", container.pid).into();
-        for filter in &self.socket_filters {
-            if let Err(error) = filter.attach(container.netns, &path) {
-                tracing::warn!("container {}: {error}", container.name);
-            }
+        if self.socket_filters.is_empty() {
+            return;
+        }
+        let attached = namespace::open_netns(container.pid)
+            .map_err(ebpf::Error::from)
+            .and_then(|file: File| self.socket_filters.iter().try_for_each(|f| f.attach(container.netns, &file)));
+        if let Err(error) = attached {
+            tracing::warn!("container {}: {error}", container.name);
         }
     }
 

@@ -96,28 +96,25 @@ impl Gadget {
     /// Where programs are attached instead of what their sections say, by lower-case name.
     pub fn attach_targets(&self) -> BTreeMap<String, String> {
         let programs = self.metadata.programs.iter();
-        programs.filter_map(|(name, p)| Some((name.to_lowercase(), p.attach_to.clone()?))).collect()
+        let targets = programs.filter(|(_, p)| !p.attach_to.is_empty());
+        targets.map(|(name, p)| (name.to_lowercase(), p.attach_to.clone())).collect()
     }
 
     /// Whether the object declares the map `name`.
     pub fn has_map(&self, name: &str) -> bool {
-        self.object.maps.iter().any(|m| m.name == name)
+        self.object.map(name).is_some()
     }
 }
 
 impl Param {
     fn new(param: &object::Param, metadata: &Metadata) -> Self {
         let known = param.well_known();
-        let described = metadata.params.ebpf(&param.variable);
-        let key = described
-            .and_then(|d| d.key.clone())
-            .or_else(|| known.map(|k| k.key.to_owned()))
-            .unwrap_or_else(|| param.variable.clone());
-        let description = described
-            .and_then(|d| d.description.clone())
-            .or_else(|| known.map(|k| k.description.to_owned()))
-            .unwrap_or_default();
-        let default = match param.default.as_deref().map(|bytes| param::decode(&param.kind, bytes)) {
+        let described = metadata.params.ebpf.get(&param.variable);
+        let said = |text: fn(&metadata::Param) -> &str| described.map(text).filter(|t| !t.is_empty());
+        let key = said(|d| &d.key).or(known.map(|k| k.key)).unwrap_or(&param.variable).to_owned();
+        let description =
+            said(|d| &d.description).or(known.map(|k| k.description)).unwrap_or_default().to_owned();
+        let default = match param.default.as_deref().map(|bytes| param::decode(&param.param_type, bytes)) {
             Some(text) if !text.is_empty() => text,
             _ => described.and_then(|d| d.default_value.clone()).unwrap_or_default(),
         };
@@ -126,9 +123,9 @@ impl Param {
             description,
             default,
             variable: param.variable.clone(),
-            kind: param.kind.clone(),
+            kind: param.param_type,
             size: param.size as usize,
-            selects_process: known.is_some_and(|k| k.selects_process),
+            selects_process: known.is_some_and(|k| k.process_filter),
         }
     }
 }

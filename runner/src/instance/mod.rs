@@ -5,6 +5,7 @@
 mod builtin;
 mod containers;
 mod gadget;
+mod lookup;
 mod pipeline;
 mod resolve;
 mod run;
@@ -12,4 +13,5 @@ mod run;
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
 pub use gadget::{Error as GadgetError, Gadget, Param, Source};
 pub use resolve::{ARCHITECTURE, Error as ResolveError, Pull, resolve};
+pub use pipeline::Error as PrepareError;
 pub use run::{Error, Loss, Options, Summary, run};

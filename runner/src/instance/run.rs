@@ -1,6 +1,7 @@
 //! From a gadget to its output: prepare, load, attach, read until told to stop, and say what was lost.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
@@ -16,14 +17,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{
     containers::{self, FILTER_MAP, Follower},
-    gadget::{Gadget, Source},
-    pipeline::Pipeline,
+    gadget::Gadget,
+    pipeline::{self, Pipeline},
 };
 use crate::{
-    container::{self, Collection, Lookup, Selector, namespace},
-    ebpf::{self, KernelBtf, Loader, Reader, attach, param, reader},
-    operator::{self, Operator},
-    output::{self, Mode},
+    container::{self, Collection, Selector, namespace},
+    ebpf::{self, KernelBtf, Loader, ObjectBtf, Reader, attach, param, reader},
+    output::Mode,
     socket::{self, SocketOwner},
 };
 
@@ -101,9 +101,7 @@ pub enum Error {
     #[error(transparent)]
     Container(#[from] container::Error),
     #[error(transparent)]
-    Operator(#[from] operator::Error),
-    #[error(transparent)]
-    Output(#[from] output::Error),
+    Prepare(#[from] pipeline::Error),
     #[error("cannot write events: {0}")]
     Write(#[source] io::Error),
     #[error("cannot wait for events: {0}")]
@@ -138,16 +136,17 @@ pub fn run(
     });
     let owner = owner.map_err(|_| Error::Thread)??;
     let collection = Arc::new(collection?);
-    for line in collection.notes() {
-        notice(Notice::Warning(&line));
+    let notes = collection.notes().iter().chain(owner.iter().flat_map(SocketOwner::notes));
+    for line in notes {
+        notice(Notice::Warning(line));
     }
 
+    let types = types(gadget, &btf, owner.is_some())?;
     let mut pipelines = Vec::new();
     for source in &gadget.sources {
-        pipelines.push(prepare(source, options, collection.lookup())?);
+        pipelines.push(Pipeline::prepare(source, options, collection.lookup(), types.bytes())?);
     }
-
-    let (loaded, filter_map) = load(gadget, options, &btf, owner.as_ref())?;
+    let (loaded, filter_map) = load(gadget, options, &types, owner.as_ref())?;
     let attached = attach::attach(&loaded, &gadget.attach_targets())?;
     let follower =
         Arc::new(Follower { selector: options.selector.clone(), filter_map, socket_filters: attached.socket_filters });
@@ -184,38 +183,34 @@ fn socket_value() -> SyntheticStruct {
 }
 
 fn start_owner(btf: &KernelBtf) -> Result<SocketOwner, Error> {
-    Ok(SocketOwner::start(&socket::Options { types: &|elf| btf.for_object(elf, &[socket_value()], &[]) })?)
+    let kept: RefCell<Vec<ObjectBtf>> = RefCell::default();
+    let provide = |elf: &[u8]| -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
+        let types = btf.for_object(elf, &[socket_value()], &[])?;
+        let path = types.path();
+        kept.borrow_mut().push(types);
+        Ok(path)
+    };
+    Ok(SocketOwner::start(socket::Options { kernel_btf: Some(&provide), ..socket::Options::default() })?)
 }
 
-/// Builds one data source's operators and writer.
-fn prepare(source: &Source, options: &Options, lookup: Lookup) -> Result<Pipeline, Error> {
-    let mut data = source.data.clone();
-    let mut operators: Vec<Box<dyn Operator>> = Vec::new();
-    operators.extend(operator::enums::attach(&mut data, &source.enums)?);
-    operators.extend(operator::enrich::attach(&mut data, lookup)?);
-    operators.extend(operator::format::attach(&mut data)?);
-    operators.extend(operator::users::attach(&mut data)?);
-    if let Some(rules) = &options.filter {
-        operators.extend(operator::filter::attach(&data, rules)?);
-    }
-    let writer = output::writer(&data, options.mode, options.fields.as_deref(), options.width)?;
-    Ok(Pipeline::new(operators, data.slots, writer, data.static_size))
+/// The kernel's types as far as the gadget asks for them, the enums of its events among them.
+fn types(gadget: &Gadget, btf: &KernelBtf, sockets: bool) -> Result<ObjectBtf, Error> {
+    let elf = gadget.image.object.as_deref().unwrap_or_default();
+    let extra = if sockets { vec![socket_value()] } else { Vec::new() };
+    let enums: Vec<&str> =
+        gadget.sources.iter().flat_map(|s| s.enums.iter().map(|e| e.enumeration.name.as_str())).collect();
+    Ok(btf.for_object(elf, &extra, &enums)?)
 }
 
 fn load(
     gadget: &Gadget,
     options: &Options,
-    btf: &KernelBtf,
+    types: &ObjectBtf,
     owner: Option<&SocketOwner>,
 ) -> Result<(ebpf::LoadedGadget, Option<MapHandle>), Error> {
-    let elf = gadget.image.object.as_deref().unwrap_or_default();
-    let extra = if owner.is_some() { vec![socket_value()] } else { Vec::new() };
-    let enums: Vec<&str> =
-        gadget.sources.iter().flat_map(|s| s.enums.iter().map(|e| e.enumeration.name.as_str())).collect();
-    let (types, _) = btf.for_object(elf, &extra, &enums)?;
     let filter_map = if gadget.has_map(FILTER_MAP) { Some(containers::filter_map()?) } else { None };
 
-    let mut loader = Loader { btf: Some(&types), ..Loader::default() };
+    let mut loader = Loader { btf: Some(types), ..Loader::default() };
     for param in &gadget.params {
         if let Some(value) = options.params.get(&param.key) {
             let bytes = param::encode(&param.key, &param.kind, param.size, value)?;
@@ -225,7 +220,7 @@ fn load(
     if !options.host {
         loader.variables.push((FILTER_FLAG.into(), vec![1]));
     }
-    if let Ok(netns) = namespace::own_netns() {
+    if let Ok(netns) = namespace::host_netns() {
         loader.variables.push((HOST_NETNS.into(), netns.to_ne_bytes().into()));
     }
     for (program, target) in gadget.attach_targets() {
@@ -239,6 +234,7 @@ fn load(
     if let Some(map) = &filter_map {
         loader.maps.push((FILTER_MAP, map.as_fd()));
     }
+    let elf = gadget.image.object.as_deref().unwrap_or_default();
     let loaded = loader.load(elf, &gadget.object)?;
     Ok((loaded, filter_map))
 }
@@ -251,8 +247,6 @@ fn read(
     deadline: Option<Instant>,
     out: &mut dyn Write,
 ) -> Result<u64, Error> {
-    use std::cell::RefCell;
-
     let sink = RefCell::new(Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None });
     for pipeline in pipelines.iter_mut() {
         pipeline.header(&mut sink.borrow_mut().text);

@@ -20,7 +20,7 @@ use nix::sys::{
 
 use super::places;
 use crate::{
-    container::{self, Selector},
+    container::{self, Filters, Selector},
     ebpf,
     instance::{self, Gadget, Loss, Notice, Options, Pull, Summary},
 };
@@ -69,7 +69,10 @@ fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
     let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(0);
     let options = Options {
         host: matches.get_one::<bool>("host").copied().unwrap_or(false),
-        selector: Selector::by_name(&text("containername").unwrap_or_default())?,
+        selector: Selector::parse(&Filters {
+            container_name: &text("containername").unwrap_or_default(),
+            ..Filters::default()
+        })?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
         filter: text("filter"),
         fields: text("fields"),
@@ -107,7 +110,7 @@ fn terminal_width() -> Option<u16> {
     if !io::stdout().is_terminal() {
         return None;
     }
-    ebpf::terminal::width(io::stdout().as_fd())
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col)
 }
 
 fn say_losses(summary: &Summary) {
