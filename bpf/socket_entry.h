@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * How a socket and a task become an entry of the map gadget_sockets; shared by the programs that watch sockets
+ * and by those that look for older ones.
+ */
+#ifndef IGX_SOCKET_ENTRY_H
+#define IGX_SOCKET_ENTRY_H
+
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <linux/in.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#include "kernel.h"
+
+#define AF_INET 2
+#define AF_INET6 10
+
+#define SOCKETS_MAX_ENTRIES 16384
+
+/* The key as gadget/sockets-map.h has it. */
+struct socket_key {
+	__u32 netns;
+	__u16 family;
+	__u8 proto;
+	__u8 pad1;
+	__u16 port;
+	__u16 pad2;
+};
+
+/*
+ * The fields that every value begins with, at the offsets of gadget/sockets-map.h. What may follow (cwd, exepath)
+ * is left zero, so the programs need to know its size only.
+ */
+struct socket_owner {
+	__u64 mntns;
+	__u64 pid_tgid;
+	__u64 uid_gid;
+	char task[16];
+	char ptask[16];
+	__u64 sock;
+	__u64 deletion_timestamp;
+	__u32 ppid;
+	__u32 ptid;
+	__u8 ipv6only;
+	__u8 pad[7];
+};
+
+_Static_assert(sizeof(struct socket_key) == 12, "gadgets look keys of 12 bytes up");
+_Static_assert(sizeof(struct socket_owner) == 88, "the optional fields begin at 88");
+
+/*
+ * Preallocated, although few entries are used: tracing gadgets that declare the map are refused or warned about on
+ * kernels before 6.1 otherwise. The runner sets the size of the values.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SOCKETS_MAX_ENTRIES);
+	__uint(key_size, sizeof(struct socket_key));
+	__uint(value_size, sizeof(struct socket_owner));
+} gadget_sockets SEC(".maps");
+
+/* A value of the map's full size, all zero, to begin new entries with. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct socket_owner));
+} blank_entry SEC(".maps");
+
+/* The runner sets these before it loads the programs. */
+struct socket_settings {
+	__u64 grace; /* how long the entry of a closed socket stays, in nanoseconds */
+	__u64 value_size; /* of the map, in bytes: at least sizeof(struct socket_owner) */
+};
+const volatile struct socket_settings settings = {
+	.grace = 5000000000,
+	.value_size = sizeof(struct socket_owner),
+};
+
+/* Sockets that found no room in the map. */
+__u64 lost_entries;
+
+/* Returns 0 for a socket that the map has no place for: another protocol, or no port yet. */
+static __always_inline int socket_key(struct sock *sk, struct socket_key *key)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	key->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (key->family != AF_INET && key->family != AF_INET6)
+		return 0;
+	/* MPTCP is TCP to whoever sees its packets. */
+	__u32 proto = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol);
+	if (proto == IPPROTO_MPTCP)
+		proto = IPPROTO_TCP;
+	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP)
+		return 0;
+	key->proto = proto;
+	key->port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	key->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	return key->port != 0;
+}
+
+static __always_inline __u64 task_ids(struct task_struct *task)
+{
+	return (__u64)BPF_CORE_READ(task, tgid) << 32 | (__u32)BPF_CORE_READ(task, pid);
+}
+
+static __always_inline void socket_owner(struct sock *sk, struct task_struct *task,
+					 struct socket_owner *owner)
+{
+	struct task_struct *parent = BPF_CORE_READ(task, real_parent);
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+
+	__builtin_memset(owner, 0, sizeof(*owner));
+	owner->mntns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+	owner->pid_tgid = task_ids(task);
+	owner->uid_gid = (__u64)BPF_CORE_READ(cred, gid.val) << 32 | BPF_CORE_READ(cred, uid.val);
+	BPF_CORE_READ_INTO(&owner->task, task, comm);
+	BPF_CORE_READ_INTO(&owner->ptask, parent, comm);
+	owner->ppid = BPF_CORE_READ(parent, tgid);
+	owner->ptid = BPF_CORE_READ(parent, pid);
+	owner->sock = (__u64)sk;
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)
+		owner->ipv6only = BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only);
+}
+
+/* Enters the owner, over whoever had the key before. Returns 0 if the map is full. */
+static __always_inline int enter(const struct socket_key *key, const struct socket_owner *owner)
+{
+	if (settings.value_size == sizeof(*owner)) {
+		if (!bpf_map_update_elem(&gadget_sockets, key, owner, BPF_ANY))
+			return 1;
+	} else {
+		/*
+		 * Larger values do not fit on the stack, and one buffer a CPU could be taken by a packet that interrupts
+		 * its user: fill the entry in place.
+		 */
+		struct socket_owner *entry = bpf_map_lookup_elem(&gadget_sockets, key);
+
+		if (!entry) {
+			__u32 first = 0;
+			void *blank = bpf_map_lookup_elem(&blank_entry, &first);
+
+			if (blank)
+				bpf_map_update_elem(&gadget_sockets, key, blank, BPF_NOEXIST);
+			entry = bpf_map_lookup_elem(&gadget_sockets, key);
+		}
+		if (entry) {
+			__builtin_memcpy(entry, owner, sizeof(*owner));
+			return 1;
+		}
+	}
+	__sync_fetch_and_add(&lost_entries, 1);
+	return 0;
+}
+
+/* Marks the entry as that of a closed socket, if it is this socket's. */
+static __always_inline void mark_closed(const struct socket_key *key, struct sock *sk)
+{
+	struct socket_owner *entry = bpf_map_lookup_elem(&gadget_sockets, key);
+
+	if (entry && entry->sock == (__u64)sk && !entry->deletion_timestamp)
+		entry->deletion_timestamp = bpf_ktime_get_boot_ns();
+}
+
+#endif
