@@ -8,7 +8,7 @@ fn main() {
 
 /// `bpf/NAME.bpf.c` of the workspace.
 #[cfg(feature = "ebpf")]
-const OBJECTS: [&str; 2] = ["socket_owner", "socket_iter"];
+const OBJECTS: [&str; 3] = ["dispatcher", "socket_iter", "socket_owner"];
 
 #[cfg(feature = "ebpf")]
 fn compile() {

@@ -21,8 +21,8 @@ pub use socket_filter::SocketFilter;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what each is
 pub enum Error {
-    #[error("cannot read the gadget's object: {0}{}", libbpf_said())]
-    Open(#[source] libbpf_rs::Error),
+    #[error("cannot read the gadget's object: {source}{}", libbpf_said())]
+    Open { source: libbpf_rs::Error },
     #[error("the kernel refuses the gadget's programs: {source}{}{}", libbpf_said(), hint(source))]
     Load { source: libbpf_rs::Error },
     #[error("cannot attach program {program} ({section}): {source}{}", libbpf_said())]

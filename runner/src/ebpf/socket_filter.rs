@@ -83,7 +83,7 @@ impl SocketFilter {
 
     fn load_dispatcher(&self, netns: u32) -> Result<libbpf_rs::Object, Error> {
         let mut builder = ObjectBuilder::default();
-        let mut open = builder.open_memory(DISPATCHER).map_err(Error::Open)?;
+        let mut open = builder.open_memory(DISPATCHER).map_err(|source| Error::Open { source })?;
         for mut map in open.maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
             if name.ends_with(".rodata") {

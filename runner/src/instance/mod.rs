@@ -14,4 +14,4 @@ pub use builtin::{NAME as BUILT_IN, image as built_in_image};
 pub use gadget::{Error as GadgetError, Gadget, Param, Source};
 pub use resolve::{ARCHITECTURE, Error as ResolveError, Pull, resolve};
 pub use pipeline::Error as PrepareError;
-pub use run::{Error, Loss, Options, Summary, run};
+pub use run::{Error, Loss, Notice, Options, Summary, run};
