@@ -11,6 +11,7 @@
 pub mod elf;
 pub mod minimal;
 pub mod relocation;
+mod select;
 mod types;
 pub mod write;
 
@@ -128,6 +129,11 @@ impl<'a> Btf<'a> {
         let start = *self.offsets.get(id as usize - 1)? as usize;
         let end = self.offsets.get(id as usize).map_or(self.types.len(), |end| *end as usize);
         Type::read(id, self.types.get(start..end)?)
+    }
+
+    /// The types and strings, as they are stored.
+    pub(crate) fn parts(&self) -> (&'a [u8], &'a [u8]) {
+        (self.types, self.strings.as_bytes())
     }
 
     /// Every type but `void`, in the order of ids.

@@ -159,9 +159,9 @@ impl<'a> Type<'a> {
         })
     }
 
-    /// What follows the head, as it is stored.
-    pub(crate) fn tail(&self) -> &'a [u8] {
-        self.tail
+    /// The words after the head, as they are stored.
+    pub(crate) fn words(&self) -> impl Iterator<Item = u32> + use<'a> {
+        self.tail.chunks_exact(4).map(|w| word(w, 0))
     }
 
     /// Whether it is a struct or a union.
