@@ -42,7 +42,7 @@ enum Names {
 impl Enums {
     /// Adds a text field for each of `fields`. `None` if there is nothing to do.
     pub fn attach(ds: &mut DataSource, fields: Vec<EnumField>) -> Option<Box<dyn Operator>> {
-        let named: Vec<Named> = fields.into_iter().map(|field| Named::attach(ds, field)).collect();
+        let named: Vec<Named> = fields.into_iter().filter_map(|field| Named::attach(ds, field)).collect();
         (!named.is_empty()).then(|| Box::new(Self(named)) as Box<dyn Operator>)
     }
 }
@@ -61,9 +61,9 @@ impl Operator for Enums {
 }
 
 impl Named {
-    fn attach(ds: &mut DataSource, field: EnumField) -> Self {
+    fn attach(ds: &mut DataSource, field: EnumField) -> Option<Self> {
         let source = ds.accessor(field.field);
-        let (_, slot) = add_text_beside(ds, field.field, &field.target, Annotations::static_defaults());
+        let (_, slot) = add_text_beside(ds, field.field, &field.target, Annotations::static_defaults())?;
         let names = if field.bitfield {
             let flags = field.values.into_iter().map(|(name, value)| (value as u64, name)).collect();
             Names::Set { separator: field.separator, flags }
@@ -73,7 +73,7 @@ impl Named {
             names.dedup_by_key(|&mut (value, _)| value);
             Names::One(names)
         };
-        Self { source, slot, names }
+        Some(Self { source, slot, names })
     }
 
     fn fill(&self, event: &mut Event<'_>) {

@@ -179,7 +179,8 @@ fn find(ds: &DataSource, name: &str) -> Option<FieldId> {
 
 /// What else may have been meant.
 fn hint(ds: &DataSource, name: &str) -> String {
-    let comparable = ds.fields.iter().filter(|f| !f.unreferenced && f.kind.scalar != Scalar::Bytes);
+    let comparable =
+        ds.fields.iter().filter(|f| !f.unreferenced && !f.kind.array && f.kind.scalar != Scalar::Bytes);
     let names = comparable.clone().map(|f| f.full_name.as_str());
     let near = nearest(name, names);
     if !near.is_empty() {

@@ -165,7 +165,26 @@ fn messages() {
         "load==x",
     ];
     let all: Vec<String> = rules.iter().map(|rule| error(rule)).collect();
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    filter rule "fd" is incomplete: write FIELD OPERATOR VALUE without spaces, such as proc.comm==curl
+    filter rule "fd=" is incomplete: write FIELD OPERATOR VALUE without spaces, such as proc.comm==curl
+    filter rule "fd===3": "===" is no operator; there are ==, !=, <, <=, >, >=, ~ and !~
+    filter rule "fd=!3": "=!" is no operator; there are ==, !=, <, <=, >, >=, ~ and !~
+    filter rule "fnmae==x": data source "open" has no field "fnmae"; did you mean fname?
+    filter rule " fd ==3": data source "open" has no field " fd "; did you mean fd?
+    filter rule "=3": data source "open" has no field ""; its visible ones are proc.comm, proc.parent.comm, proc.parent.pid, fd, ret, ok, load, fname
+    filter rule "gone==1": data source "open" has no field "gone"; its visible ones are proc.comm, proc.parent.comm, proc.parent.pid, fd, ret, ok, load, fname
+    filter rule "fd==abc": "abc" is no value for field "fd", which takes a number from 0 to 4294967295
+    filter rule "fd==-1": "-1" is no value for field "fd", which takes a number from 0 to 4294967295
+    filter rule "fd==99999999999": "99999999999" is no value for field "fd", which takes a number from 0 to 4294967295
+    filter rule "ret==40000": "40000" is no value for field "ret", which takes a number from -32768 to 32767
+    filter rule "fd~3": ~ and !~ compare text, but field "fd" of data source "open" holds a number from 0 to 4294967295
+    filter rule "proc==1": field "proc" of data source "open" holds a struct or raw bytes, which cannot be compared
+    filter rule "list==1": field "list" of data source "open" holds an array, which cannot be compared
+    filter rule "ok==yes": field "ok" is true or false; use == or != with one of them
+    filter rule "ok<1": field "ok" is true or false; use == or != with one of them
+    filter rule "load==x": "x" is no value for field "load", which takes a decimal number
+    "#);
 }
 
 #[test]

@@ -60,24 +60,29 @@ fn target_name(ds: &DataSource, source: FieldId, key: &str) -> Option<String> {
 ///
 /// The new field has the source's parent and order; a source without an order is followed by its text at the end,
 /// where a new field goes by default. The source stays visible if its own annotation says that it is not hidden.
+/// `None`, and nothing changes, if the name is taken.
 fn add_text_beside(
     ds: &mut DataSource,
     source: FieldId,
     name: &str,
     annotations: Annotations,
-) -> (FieldId, usize) {
+) -> Option<(FieldId, usize)> {
     let order = match ds.fields[source].order {
         0 => i32::try_from(ds.fields.len()).unwrap_or(i32::MAX),
         order => order,
     };
     let parent = ds.fields[source].parent;
+    if ds.children(parent).any(|id| ds.fields[id].name.eq_ignore_ascii_case(name)) {
+        tracing::debug!("field {:?} gets no text: there is a {name:?} already", ds.fields[source].full_name);
+        return None;
+    }
     let slot = ds.slots;
     let id = ds.add_slot_field(parent, name, Scalar::String, order);
     ds.fields[id].hidden = annotations.is_true("columns.hidden");
     ds.fields[id].annotations = annotations;
     let source = &mut ds.fields[source];
     source.hidden = source.annotations.get("columns.hidden") != Some("false");
-    (id, slot)
+    Some((id, slot))
 }
 
 /// Fields that carry `tag` and that something may still use.
@@ -119,7 +124,7 @@ mod tests {
         let mut ds = Source::new("open").group("proc").number("proc.x_raw", Scalar::Uint32, "t").done();
         let source = ds.field("proc.x_raw").unwrap();
         ds.fields[source].order = 7;
-        let (id, slot) = add_text_beside(&mut ds, source, "x", Annotations::default());
+        let (id, slot) = add_text_beside(&mut ds, source, "x", Annotations::default()).unwrap();
         assert_eq!(ds.fields[id].full_name, "proc.x");
         assert_eq!(ds.fields[id].order, 7);
         assert_eq!(ds.slot(id), Some(slot));
@@ -130,9 +135,17 @@ mod tests {
     fn text_of_a_source_without_order_goes_to_the_end() {
         let mut ds = Source::new("open").number("x_raw", Scalar::Uint32, "t").done();
         ds.fields[0].annotations.set("columns.hidden", "false");
-        let (id, _) = add_text_beside(&mut ds, 0, "x", Annotations::default());
+        let (id, _) = add_text_beside(&mut ds, 0, "x", Annotations::default()).unwrap();
         assert_eq!(ds.fields[id].order, id as i32);
         assert!(!ds.fields[0].hidden);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_left_alone() {
+        let mut ds =
+            Source::new("open").number("x_raw", Scalar::Uint32, "t").number("X", Scalar::Uint32, "t").done();
+        assert!(add_text_beside(&mut ds, 0, "x", Annotations::default()).is_none());
+        assert!(!ds.fields[0].hidden && ds.fields.len() == 2);
     }
 
     #[test]

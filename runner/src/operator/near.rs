@@ -3,7 +3,7 @@
 /// How many names are worth showing.
 const MOST: usize = 3;
 
-/// Longest name that is compared, in characters; nobody mistypes a longer one.
+/// Longest name that is compared, in bytes; a longer one is near to nothing.
 const LONGEST: usize = 64;
 
 /// The candidates that `name` was probably meant to be, nearest first, at most three.
@@ -11,15 +11,20 @@ const LONGEST: usize = 64;
 /// A candidate is near if a few letters differ (a third of the name, at least one), in any case, or if its last part is
 /// the name: `comm` is near to `proc.comm`.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let name = name.trim().to_lowercase();
+    let name = name.trim();
+    if name.is_empty() || name.len() > LONGEST {
+        return Vec::new();
+    }
+    let name = name.to_lowercase();
     let most = (name.chars().count() / 3).max(1);
     let mut near: Vec<(usize, &str)> = candidates
         .into_iter()
+        .filter(|candidate| candidate.len() <= 2 * LONGEST)
         .filter_map(|candidate| {
             let lower = candidate.to_lowercase();
             let last = lower.rsplit('.').next().unwrap_or(&lower);
             let distance = distance(&name, &lower).min(distance(&name, last) + usize::from(last != lower));
-            (distance <= most && !name.is_empty()).then_some((distance, candidate))
+            (distance <= most).then_some((distance, candidate))
         })
         .collect();
     near.sort_by_key(|&(distance, candidate)| (distance, candidate.matches('.').count()));
@@ -29,8 +34,8 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// How many letters must be inserted, removed, replaced, or swapped with their neighbour to turn `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().take(LONGEST).collect();
-    let b: Vec<char> = b.chars().take(LONGEST).collect();
+    let a: Vec<char> = a.chars().collect();
+    let b: Vec<char> = b.chars().collect();
     let mut before = vec![0; b.len() + 1];
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
@@ -89,5 +94,6 @@ mod tests {
     fn long_names_cost_little() {
         let long = "x".repeat(1 << 20);
         assert!(nearest(&long, ["name"]).is_empty());
+        assert!(nearest("name", [long.as_str()]).is_empty());
     }
 }

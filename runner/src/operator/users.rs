@@ -55,7 +55,8 @@ impl Users {
                 let name = super::target_name(ds, id, "uidgidresolver.target");
                 let source = ds.accessor(id);
                 let hidden = Annotations::from([("columns.hidden", "true")]);
-                let (_, slot) = add_text_beside(ds, id, name.as_deref().unwrap_or(default), hidden);
+                let name = name.as_deref().unwrap_or(default);
+                let Some((_, slot)) = add_text_beside(ds, id, name, hidden) else { continue };
                 ds.fields[id].hidden = true;
                 fields.push(Resolved { source, slot, table, last: None });
             }

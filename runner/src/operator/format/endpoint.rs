@@ -196,7 +196,22 @@ mod tests {
                 f.full_name, f.hidden, f.unreferenced
             );
         }
-        insta::assert_snapshot!(out, @"");
+        insta::assert_snapshot!(out, @r"
+    ip hidden=false unreferenced=false ip.addr
+    ip.addr_raw hidden=true unreferenced=true 
+    ip.version hidden=true unreferenced=false 
+    dst hidden=false unreferenced=false dst.endpoint
+    dst.addr_raw hidden=true unreferenced=true 
+    dst.port hidden=true unreferenced=false 
+    dst.proto_raw hidden=true unreferenced=false 
+    dst.version hidden=true unreferenced=false 
+    odd hidden=false unreferenced=false 
+    dst.addr_raw.v4 hidden=false unreferenced=true 
+    ip.addr hidden=true unreferenced=false 
+    dst.addr hidden=true unreferenced=false 
+    dst.proto hidden=true unreferenced=false 
+    dst.endpoint hidden=true unreferenced=false json.skip
+    ");
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Formatter {
                 annotations.set("value.one-of", self.one_of.as_str());
             }
             let source = ds.accessor(id);
-            let (_, slot) = add_text_beside(ds, id, &name, annotations);
+            let Some((_, slot)) = add_text_beside(ds, id, &name, annotations) else { continue };
             numbers.push(Number { source, slot, render: self.render });
         }
     }

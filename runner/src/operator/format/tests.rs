@@ -43,7 +43,26 @@ fn fields() {
         };
         out += &format!("{} {}{hidden} {}\n", field.full_name, field.order, annotations.join(" "));
     }
-    insta::assert_snapshot!(out, @"");
+    insta::assert_snapshot!(out, @r"
+    timestamp_raw 0 hidden 
+    error_raw 0 hidden 
+    sig 0 hidden 
+    call_raw 0 hidden 
+    size_raw 0 hidden 
+    took_raw 0 hidden 
+    mode_raw 0 hidden 
+    flags_raw 0 
+    plain 0 
+    wide_raw 0 
+    signal 10 value.one-of=SIGHUP, SIGINT, SIGQ
+    error 11 columns.width=12 template=errorString
+    call 12 columns.maxwidth=28 columns.width=18 description=Syscall template=syscall
+    timestamp 13 hidden columns.ellipsis=end columns.hidden=true columns.maxwidth=35 columns.width=35 description=Microseconds since U template=timestamp
+    size 14 columns.alignment=right columns.width=10 template=bytes
+    took 15 columns.alignment=right columns.width=20 template=duration
+    mode 16 
+    flags 17
+    ");
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) fn attach(ds: &mut DataSource) -> Vec<Timestamp> {
         let mut annotations = Annotations::from([("template", "timestamp")]);
         annotations.expand("timestamp");
         let source = ds.accessor(id);
-        let (_, text_slot) = add_text_beside(ds, id, &name, annotations);
+        let Some((_, text_slot)) = add_text_beside(ds, id, &name, annotations) else { continue };
         let raw_slot = ds.move_to_slot(id);
         times.push(Timestamp { source, raw_slot, text_slot, offset: boot_to_wall(), text });
     }
