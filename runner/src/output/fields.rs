@@ -119,3 +119,120 @@ fn find(source: &DataSource, name: &str) -> Option<FieldId> {
         })
         .min_by_key(|&id| (!is_visible(source, id), depth(source, id), id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::sample;
+
+    fn names(spec: Option<&str>) -> String {
+        let source = sample::sni();
+        let selected = select(&source, spec).unwrap();
+        selected.iter().map(|&id| source.fields[id].full_name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    fn error(spec: &str) -> String {
+        select(&sample::sni(), Some(spec)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_default_is_what_is_not_hidden_by_order() {
+        insta::assert_snapshot!(names(None), @"runtime.containerName proc.comm proc.pid proc.tid name");
+        assert_eq!(names(Some("")), names(None));
+        assert_eq!(names(Some(" , ")), names(None));
+    }
+
+    #[test]
+    fn plain_names_replace_the_default_in_their_order() {
+        insta::assert_snapshot!(names(Some("name, comm,,name")), @"name proc.comm");
+    }
+
+    #[test]
+    fn signs_change_the_default_and_keep_its_order() {
+        insta::assert_snapshot!(names(Some("-name,+timestamp")), @"runtime.containerName proc.comm proc.pid proc.tid timestamp");
+        insta::assert_snapshot!(names(Some("+name")), @"runtime.containerName proc.comm proc.pid proc.tid name");
+        insta::assert_snapshot!(names(Some("-runtime.containername")), @"proc.comm proc.pid proc.tid name");
+    }
+
+    #[test]
+    fn plain_names_come_before_added_ones() {
+        insta::assert_snapshot!(names(Some("+netns_id,name,comm,-comm")), @"name netns_id");
+    }
+
+    #[test]
+    fn names_are_read_in_any_case() {
+        insta::assert_snapshot!(names(Some("NAME,PROC.Comm,Tid")), @"name proc.comm proc.tid");
+    }
+
+    #[test]
+    fn a_shared_alias_means_the_visible_field() {
+        let mut source = sample::sni();
+        assert_eq!(select(&source, Some("pid")), Ok(vec![source.field("proc.pid").unwrap()]));
+        // Of two visible ones, the one with fewer parents.
+        let (own, parent) = (source.field("proc.pid").unwrap(), source.field("proc.parent.pid").unwrap());
+        source.fields[parent].hidden = false;
+        assert_eq!(select(&source, Some("pid")), Ok(vec![own]));
+        source.fields[own].hidden = true;
+        assert_eq!(select(&source, Some("pid")), Ok(vec![parent]));
+    }
+
+    #[test]
+    fn a_field_left_out_takes_those_in_it_along() {
+        let mut source = sample::sni();
+        let process = source.field("proc").unwrap();
+        source.fields[process].unreferenced = true;
+        assert!(matches!(select(&source, Some("proc.comm")), Err(Error::UnknownField { .. })));
+        assert_eq!(defaults(&source).len(), 2);
+    }
+
+    #[test]
+    fn a_struct_is_shown_if_another_value_stands_for_it() {
+        let mut source = sample::sni();
+        let process = source.field("proc").unwrap();
+        source.fields[process].hidden = false;
+        assert!(!defaults(&source).contains(&process));
+        source.fields[process].annotations.set("columns.replace", "proc.comm");
+        assert!(defaults(&source).contains(&process));
+    }
+
+    #[test]
+    fn short_names_lead_back_to_their_field() {
+        let source = sample::sni();
+        for id in defaults(&source) {
+            assert_eq!(select(&source, Some(short_name(&source, id))), Ok(vec![id]));
+        }
+        assert_eq!(short_name(&source, source.field("proc.parent.pid").unwrap()), "proc.parent.pid");
+    }
+
+    #[test]
+    fn an_unknown_name_is_met_with_the_nearest_ones() {
+        let message = error("conm");
+        assert!(
+            message.starts_with(r#"no field "conm" in data source "sni" (did you mean proc.comm"#),
+            "{message}"
+        );
+        assert!(message.contains("timestamp_raw, netns_id, proc,"), "{message}");
+        assert!(message.ends_with("(`igx run IMAGE --help` says more)"), "{message}");
+        assert!(error("containerNam").contains("runtime.containerName"));
+        assert!(error("zzzzzz").starts_with(r#"no field "zzzzzz" in data source "sni"; its fields are"#));
+        assert!(error("+").contains(r#"no field """#));
+    }
+
+    #[test]
+    fn a_group_is_met_with_its_members() {
+        insta::assert_snapshot!(error("k8s.owner"), @r#""k8s.owner" groups fields of data source "sni" and has no value: name its fields k8s.owner.kind, k8s.owner.name"#);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_spec_panics_or_repeats_a_field(spec in "[-+,a-z. é]{0,40}|(comm|name|tid|[-+]pid|,)*") {
+            let source = sample::sni();
+            if let Ok(mut ids) = select(&source, Some(&spec)) {
+                let len = ids.len();
+                ids.sort_unstable();
+                ids.dedup();
+                proptest::prop_assert_eq!(ids.len(), len);
+            }
+        }
+    }
+}

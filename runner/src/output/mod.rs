@@ -6,7 +6,11 @@
 //! act on.
 
 pub mod columns;
+#[cfg(test)]
+mod columns_tests;
 mod document;
+#[cfg(test)]
+mod document_tests;
 mod escape;
 pub mod fields;
 pub mod json;
@@ -30,7 +34,7 @@ pub enum Error {
     UnknownMode {
         /// What was asked for.
         name: String,
-        /// `: did you mean ...?`, or nothing.
+        /// ` (did you mean ...?)`, or nothing.
         nearest: Suggestion,
     },
     /// No field has this name or alias.
@@ -43,7 +47,7 @@ pub enum Error {
         name: String,
         /// The data source it was looked up in.
         source_name: String,
-        /// `: did you mean ...?`, or nothing.
+        /// ` (did you mean ...?)`, or nothing.
         nearest: Suggestion,
         /// All names, joined by commas.
         available: String,
@@ -70,7 +74,7 @@ impl fmt::Display for Suggestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
             [] => Ok(()),
-            names => write!(f, ": did you mean {}?", names.join(" or ")),
+            names => write!(f, " (did you mean {}?)", names.join(" or ")),
         }
     }
 }
@@ -190,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_unknown_mode_is_met_with_the_nearest_and_the_possible() {
-        insta::assert_snapshot!("jsonprety".parse::<Mode>().unwrap_err(), @r#"no output mode "jsonprety": did you mean jsonpretty?; it is one of columns, json, jsonpretty, yaml, none"#);
+        insta::assert_snapshot!("jsonprety".parse::<Mode>().unwrap_err(), @r#"no output mode "jsonprety" (did you mean jsonpretty?); it is one of columns, json, jsonpretty, yaml, none"#);
         insta::assert_snapshot!("xml".parse::<Mode>().unwrap_err(), @r#"no output mode "xml"; it is one of columns, json, jsonpretty, yaml, none"#);
     }
 
