@@ -16,7 +16,7 @@ SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install with apt what building and testing need and this machine lacks
+setup: ## Install with apt what building and testing need and is missing
 	@scripts/setup build test lint
 
 build: ## Build target/release/igx
@@ -27,7 +27,7 @@ dist: ## Build dist/igx, one static stripped binary that runs on any Linux
 	@scripts/setup build dist
 	scripts/dist
 
-run: need-root build ## Show the host names asked for on this machine; ARGS="-o json" are passed on
+run: need-root build ## Show host names asked for on this machine; takes ARGS="-o json"
 	@$(IGX) run trace_sni --host $(ARGS)
 
 test: need-root ## Run every test that this machine can run
@@ -36,21 +36,21 @@ test: need-root ## Run every test that this machine can run
 	$(RUST) cargo build --workspace --locked
 	$(RUST) --root cargo test --workspace --locked $(ARGS)
 
-bench: need-root build ## Measure start-up, memory, events and packets, and write docs/benchmarks.md
+bench: need-root build ## Measure speed and memory and write docs/benchmarks.md
 	@test -x scripts/bench || { echo "make bench: scripts/bench is missing" >&2; exit 1; }
 	@scripts/bench $(ARGS)
 
 image: build ## Build the trace_sni image from this tree into the local store
 	$(IGX) image build . -t trace_sni:latest $(ARGS)
 
-install: ## Install igx and its completions under PREFIX (/usr/local); DESTDIR is put before it
+install: ## Install igx and completions under PREFIX, put after DESTDIR
 	@scripts/install "$(DESTDIR)" "$(PREFIX)"
 
-mutants: need-root ## Take vital parts out one at a time and demand that tests notice
+mutants: need-root ## Take vital parts out, one at a time; demand that tests notice
 	@scripts/setup build test
 	@scripts/mutants
 
-lint: ## Check formatting, clippy, shell scripts and that the mutants still apply
+lint: ## Check formatting, clippy, scripts and that the mutants apply
 	@scripts/setup build lint
 	$(RUST) cargo fmt --all --check
 	$(RUST) cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -64,7 +64,7 @@ fmt: ## Format Rust and C
 	$(RUST) cargo fmt --all
 	clang-format-16 -i $(C_FILES)
 
-deny: ## Check licences, sources and advisories of every dependency (installs cargo-deny, asks the network)
+deny: ## Check licences and advisories of dependencies (asks the network)
 	@$(RUST) cargo deny --version >/dev/null 2>&1 || $(RUST) cargo install --locked cargo-deny
 	$(RUST) cargo deny check
 
