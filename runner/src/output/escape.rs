@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthChar as _;
 /// early exit, so that it compiles to vector instructions: most texts are clean.
 #[inline]
 pub(super) fn is_plain(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |plain, &b| plain & (b >= 0x20) & (b < 0x7f) & (b != b'"') & (b != b'\\'))
+    bytes.iter().fold(true, |plain, &b| plain & matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\'))
 }
 
 /// Appends `bytes` as a JSON string, quoted. Escapes what JSON demands and the two line separators that
