@@ -7,7 +7,7 @@ mod places;
 #[cfg(feature = "ebpf")]
 mod run;
 
-use std::{ffi::OsString, io::IsTerminal, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -58,7 +58,7 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
     let matches = command().try_get_matches_from(args)?;
     start_log(&matches);
     match matches.subcommand() {
-        Some(("image", sub)) => image::run(sub, &places::store(&matches)),
+        Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
         Some(("completions", sub)) => completions::run(sub, command()),
         Some(("version", _)) => {
             println!("v{}", env!("CARGO_PKG_VERSION"));
@@ -66,6 +66,17 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+#[cfg(feature = "ebpf")]
+fn images(matches: &ArgMatches, store: Option<&Path>) -> anyhow::Result<()> {
+    let carried = crate::instance::built_in_image()?;
+    image::run(matches, store, Some(&image::BuiltIn { name: crate::instance::BUILT_IN, image: &carried }))
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn images(matches: &ArgMatches, store: Option<&Path>) -> anyhow::Result<()> {
+    image::run(matches, store, None)
 }
 
 /// Warnings, and with `--verbose` all that is being done, go to stderr.

@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 
 use clap::ArgMatches;
-use gadget::store::Store;
 
-/// The folder of the image store.
-pub(super) fn store(matches: &ArgMatches) -> PathBuf {
-    matches.get_one::<String>("store").map_or_else(Store::default_path, PathBuf::from)
+/// The folder of the image store, if the user chose one.
+pub(super) fn store(matches: &ArgMatches) -> Option<PathBuf> {
+    matches.try_get_one::<String>("store").ok().flatten().map(PathBuf::from)
 }
 
 /// The folder of what can be thrown away, beside the default store.
 #[cfg(feature = "ebpf")]
 pub(super) fn cache() -> Option<PathBuf> {
-    Store::default_path().parent().map(|home| home.join("kernel-types"))
+    gadget::store::Store::default_path().ok()?.parent().map(|home| home.join("kernel-types"))
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use libbpf_rs::{Link, ProgramMut};
+use libbpf_rs::{Link, ProgramMut, ProgramType};
 
-use super::{Error, LoadedGadget, SocketFilter};
+use super::{Error, LoadedGadget, SocketFilter, tracefs};
 
 /// The value of `attach_to` that leaves a program out.
 pub const DISABLED: &str = "gadget_program_disabled";
@@ -19,6 +19,15 @@ pub struct Attached {
 
 /// Attaches all programs of `gadget`. `targets` are the metadata's `attach_to`, by lower-case program name.
 pub fn attach(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Result<Attached, Error> {
+    let by_tracepoint = |p: ProgramMut<'_>| p.prog_type() == ProgramType::Tracepoint;
+    if gadget.programs().any(by_tracepoint) {
+        tracefs::with_tracefs(|| attach_all(gadget, targets)).map_err(Error::Tracefs)?
+    } else {
+        attach_all(gadget, targets)
+    }
+}
+
+fn attach_all(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Result<Attached, Error> {
     let mut attached = Attached::default();
     for program in gadget.programs() {
         let name = program.name().to_string_lossy().into_owned();

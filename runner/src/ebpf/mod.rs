@@ -9,6 +9,7 @@ pub mod load;
 pub mod param;
 pub mod reader;
 pub mod socket_filter;
+mod tracefs;
 
 use std::sync::Mutex;
 
@@ -29,6 +30,8 @@ pub enum Error {
     Attach { program: String, section: String, source: libbpf_rs::Error },
     #[error("program {program} is of a kind that this version cannot attach: section {section}")]
     UnsupportedProgram { program: String, section: String },
+    #[error("cannot mount tracefs at /sys/kernel/tracing: {0}; gadgets with tracepoints need it")]
+    Tracefs(#[source] std::io::Error),
     #[error("cannot use {what}: {source}")]
     Map { what: String, source: libbpf_rs::Error },
     #[error("the gadget's object has no map {0}: it is damaged; remove the image and pull it again")]

@@ -30,22 +30,22 @@ pub enum Error {
 }
 
 /// What one data source's events pass through.
-pub struct Pipeline {
+pub(super) struct Pipeline {
     operators: Vec<Box<dyn Operator>>,
     slots: Slots,
     writer: Writer,
     size: usize,
     padded: Vec<u8>,
     /// Events written.
-    pub written: u64,
+    pub(super) written: u64,
     /// Events that an operator dropped.
-    pub dropped: u64,
+    pub(super) dropped: u64,
 }
 
 impl Pipeline {
     /// Builds the operators and the writer of `source`. `kernel_types` is BTF with the kernel's own view of the
     /// enums that events hold.
-    pub fn prepare(
+    pub(super) fn prepare(
         source: &Source,
         options: &Options,
         lookup: Lookup,
@@ -76,18 +76,13 @@ impl Pipeline {
     }
 
     /// Writes what comes before the first event.
-    pub fn header(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn header(&mut self, out: &mut Vec<u8>) {
         self.writer.header(out);
-    }
-
-    /// Follows the terminal's width, in columns.
-    pub fn resize(&mut self, width: Option<u16>) {
-        self.writer.resize(width);
     }
 
     /// Takes one event as the kernel sent it and appends its text to `out`.
     #[inline]
-    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         // An older program may send a shorter struct: what it lacks reads as zero.
         let data = if bytes.len() >= self.size {
             bytes

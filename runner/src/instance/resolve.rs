@@ -2,7 +2,7 @@
 //! whether it can be trusted.
 
 use gadget::{
-    image::{GadgetImage, Trust},
+    image::{self, GadgetImage, Trust},
     reference::{self, Reference},
     store::{self, Store},
 };
@@ -29,6 +29,8 @@ pub enum Error {
     Reference(#[from] reference::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
+    #[error("the image that igx carries is damaged: {0}")]
+    BuiltIn(#[from] image::Error),
     #[error(
         "cannot pull {0}: this version does not speak to registries; build the image with 'igx image build', or \
          unpack an exported one into the store"
@@ -52,7 +54,7 @@ pub fn resolve(store: &Store, name: &str, pull: Pull, verify: bool) -> Result<Ga
     };
     let image = match (stored, pull) {
         (Some(image), _) => image,
-        (None, _) if name == builtin::NAME => builtin::image(),
+        (None, _) if name == builtin::NAME => builtin::image()?,
         (None, Pull::Never) => return Err(Error::Absent(reference.to_string())),
         (None, _) => return Err(Error::NoRegistry(reference.to_string())),
     };

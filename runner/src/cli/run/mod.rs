@@ -41,7 +41,8 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let early = early.try_get_matches_from(args).unwrap_or_default();
     super::start_log(&early);
     let (pull, verify) = early.subcommand_matches("run").map_or((Pull::Missing, true), image_policy);
-    let store = Store::open(&places::store(&early))?;
+    let path = places::store(&early).map_or_else(Store::default_path, Ok)?;
+    let store = Store::open(path)?;
     let gadget = Gadget::open(instance::resolve(&store, name, pull, verify)?)?;
     drop(store);
 
