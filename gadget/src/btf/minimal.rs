@@ -173,3 +173,6 @@ impl SyntheticStruct {
 fn object_relocations(elf: &Elf<'_>) -> Result<Vec<Relocation>, Error> {
     elf.section(".BTF.ext").map_or(Ok(Vec::new()), |s| relocations(s.data))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
