@@ -164,7 +164,7 @@ impl SyntheticStruct {
                     out.array(element, index, *length)
                 }
             };
-            members.push((name.as_str(), id, offset * 8));
+            members.push((name.as_str(), id, offset.saturating_mul(8)));
         }
         out.composite(&self.name, TypeKind::Struct, self.size, false, &members);
     }

@@ -65,7 +65,7 @@ impl Builder {
         let int = self.int;
         let char = w.int("char", 1, SIGNED);
         let signed = w.int("short", 2, SIGNED);
-        let bool = w.int("_Bool", 1, crate::btf::BOOL);
+        let bool = w.int("_Bool", 1, btf::BOOL);
         let wide = w.int("__int128", 16, SIGNED);
         let u32 = w.reference("__u32", Typedef, int);
         let ptid = w.reference("gadget_ptid", Typedef, u32);
@@ -306,7 +306,7 @@ fn variables_know_what_they_hold() {
     let int = b.int;
     let char = b.w.int("char", 1, SIGNED);
     let text = b.w.array(char, int, 24);
-    let truth = b.w.int("_Bool", 1, crate::btf::BOOL);
+    let truth = b.w.int("_Bool", 1, btf::BOOL);
     let ip = b.w.composite("gadget_l3endpoint_t", TypeKind::Struct, 32, false, &[]);
     let double = b.w.put("double", TypeKind::Float, false, 0, 8, &[]);
     let other = b.w.composite("other", TypeKind::Struct, 4, false, &[]);
