@@ -151,3 +151,96 @@ fn half(bytes: &[u8], at: usize) -> u16 {
 fn long(bytes: &[u8], at: usize) -> u64 {
     u64::from(word(bytes, at)) | u64::from(word(bytes, at + 4)) << 32
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An object file. `sections` are (name, bytes, executable) and get the indices from 1; `symbols` are (name,
+    /// section, value, function).
+    pub(crate) fn elf(sections: &[(&str, &[u8], bool)], symbols: &[(&str, u16, u64, bool)]) -> Vec<u8> {
+        let mut names = vec![0u8];
+        let mut name = |text: &str| {
+            let at = names.len() as u32;
+            names.extend_from_slice(text.as_bytes());
+            names.push(0);
+            at
+        };
+        let mut symtab = vec![0u8; SYMBOL];
+        for (text, section, value, function) in symbols {
+            symtab.extend(name(text).to_le_bytes());
+            symtab.extend([1 << 4 | if *function { 2 } else { 1 }, 0]);
+            symtab.extend(section.to_le_bytes());
+            symtab.extend(value.to_le_bytes());
+            symtab.extend(0u64.to_le_bytes());
+        }
+        // (name, type, flags, link, bytes)
+        let mut all: Vec<(u32, u32, u64, u32, Vec<u8>)> = vec![(0, 0, 0, 0, Vec::new())];
+        for (text, data, executable) in sections {
+            let kind = if text.starts_with(".bss") { SHT_NOBITS } else { 1 };
+            all.push((name(text), kind, if *executable { SHF_EXECINSTR } else { 0 }, 0, data.to_vec()));
+        }
+        let strtab = all.len() as u32 + 1;
+        all.push((name(".symtab"), SHT_SYMTAB, 0, strtab, symtab));
+        let own = name(".strtab");
+        all.push((own, 3, 0, 0, names));
+
+        let mut body = Vec::new();
+        let mut headers = Vec::new();
+        for (name, kind, flags, link, data) in &all {
+            headers.extend([*name, *kind].iter().flat_map(|w| w.to_le_bytes()));
+            headers.extend(
+                [*flags, 0, 64 + body.len() as u64, data.len() as u64].iter().flat_map(|w| w.to_le_bytes()),
+            );
+            headers.extend([*link, 0].iter().flat_map(|w| w.to_le_bytes()));
+            headers.extend([0u8; 16]);
+            body.extend_from_slice(data);
+        }
+        let mut out = b"\x7fELF\x02\x01\x01".to_vec();
+        out.resize(16, 0);
+        out.extend([1u16, EM_BPF].iter().flat_map(|w| w.to_le_bytes()));
+        out.extend(1u32.to_le_bytes());
+        out.extend([0, 0, 64 + body.len() as u64].iter().flat_map(|w| w.to_le_bytes()));
+        out.extend(0u32.to_le_bytes());
+        out.extend([64u16, 0, 0, 64, all.len() as u16, strtab as u16].iter().flat_map(|w| w.to_le_bytes()));
+        out.extend(body);
+        out.extend(headers);
+        out
+    }
+
+    #[test]
+    fn sections_and_symbols_are_read() {
+        let bytes = elf(
+            &[(".rodata", &[1, 2, 3], false), (".bss", &[], false), ("xdp", &[0; 8], true)],
+            &[("v", 1, 2, false), ("prog", 3, 0, true)],
+        );
+        let elf = Elf::parse(&bytes).unwrap();
+        assert_eq!(elf.section(".rodata").unwrap().data, [1, 2, 3]);
+        assert!(elf.section(".bss").unwrap().data.is_empty());
+        assert!(elf.section("xdp").unwrap().executable && !elf.section(".rodata").unwrap().executable);
+        let symbols: Vec<_> =
+            elf.symbols().iter().map(|s| (s.name, s.section, s.value, s.function)).collect();
+        assert_eq!(symbols, [("v", 1, 2, false), ("prog", 3, 0, true)]);
+        assert!(elf.section("absent").is_none());
+        assert_eq!(elf.btf().unwrap_err(), Error::NoSection(".BTF"));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let good = elf(&[(".rodata", &[1, 2, 3], false)], &[("v", 1, 0, false)]);
+        for length in 0..good.len() {
+            assert!(Elf::parse(&good[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let mut bytes = elf(&[], &[]);
+        bytes[18] = 62;
+        insta::assert_snapshot!(Elf::parse(&bytes).unwrap_err(), @"ELF object is not what was expected: it is for machine 62, not for eBPF (247)");
+        bytes[4] = 1;
+        insta::assert_snapshot!(Elf::parse(&bytes).unwrap_err(), @"ELF object is not what was expected: it is not 64-bit and little-endian");
+        bytes[0] = b'#';
+        insta::assert_snapshot!(Elf::parse(&bytes).unwrap_err(), @"ELF object is not what was expected: it does not start as an ELF file does");
+    }
+}

@@ -164,7 +164,7 @@ impl SyntheticStruct {
                     out.array(element, index, *length)
                 }
             };
-            members.push((name.as_str(), id, offset * 8));
+            members.push((name.as_str(), id, offset.saturating_mul(8)));
         }
         out.composite(&self.name, TypeKind::Struct, self.size, false, &members);
     }
@@ -173,3 +173,6 @@ impl SyntheticStruct {
 fn object_relocations(elf: &Elf<'_>) -> Result<Vec<Relocation>, Error> {
     elf.section(".BTF.ext").map_or(Ok(Vec::new()), |s| relocations(s.data))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -223,3 +223,6 @@ fn index(types: &[u8]) -> Result<Vec<u32>, Error> {
     offsets.shrink_to_fit();
     Ok(offsets)
 }
+
+#[cfg(test)]
+mod tests;

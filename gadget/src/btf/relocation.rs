@@ -52,8 +52,11 @@ pub fn relocations(ext: &[u8]) -> Result<Vec<Relocation>, Error> {
         return Err(format("its magic number is wrong".to_owned()));
     }
     let header = word(ext, 4) as usize;
-    if header < EXT_HEADER || ext.len() < EXT_HEADER {
+    if header < EXT_HEADER {
         return Ok(Vec::new()); // from before relocations were invented
+    }
+    if ext.len() < EXT_HEADER {
+        return Err(cut(EXT_HEADER as u64));
     }
     let start = header as u64 + u64::from(word(ext, 24));
     let end = start + u64::from(word(ext, 28));

@@ -59,7 +59,7 @@ impl Writer {
         tail: &[u32],
     ) -> u32 {
         let name = self.string(name);
-        let info = u32::from(flag) << 31 | u32::from(kind as u8) << 24 | u32::from(vlen);
+        let info = (u32::from(flag) << 31) | (u32::from(kind as u8) << 24) | u32::from(vlen);
         for word in [name, info, size_or_type].iter().chain(tail) {
             self.types.extend_from_slice(&word.to_le_bytes());
         }
@@ -69,10 +69,17 @@ impl Writer {
 
     /// Appends an integer of `size` bytes; `encoding` is a set of 1 signed, 2 character, 4 boolean.
     pub fn int(&mut self, name: &str, size: u32, encoding: u8) -> u32 {
-        self.put(name, TypeKind::Int, false, 0, size, &[u32::from(encoding) << 24 | size * 8])
+        self.put(
+            name,
+            TypeKind::Int,
+            false,
+            0,
+            size,
+            &[(u32::from(encoding) << 24) | (size.saturating_mul(8) & 0xff)],
+        )
     }
 
-    /// Appends a pointer, typedef, qualifier, function or variable-free reference of `kind` to `target`.
+    /// Appends a pointer, typedef, qualifier, or other type of `kind` that only refers to `target`.
     pub fn reference(&mut self, name: &str, kind: TypeKind, target: u32) -> u32 {
         self.put(name, kind, false, 0, target, &[])
     }

@@ -45,9 +45,13 @@ pub(super) fn maps(btf: &Btf<'_>) -> Vec<Map> {
                     ("key_size", Some(n), _) => map.key_size = n,
                     ("value_size", Some(n), _) => map.value_size = n,
                     ("max_entries", Some(n), _) => map.max_entries = n,
-                    ("key", _, Some(id)) => (map.key, map.key_size) = (id, btf.size_of(id).unwrap_or(0)),
+                    ("key", _, Some(id)) => {
+                        map.key = id;
+                        map.key_size = btf.size_of(id).unwrap_or(0);
+                    }
                     ("value", _, Some(id)) => {
-                        (map.value, map.value_size) = (id, btf.size_of(id).unwrap_or(0))
+                        map.value = id;
+                        map.value_size = btf.size_of(id).unwrap_or(0);
                     }
                     _ => {}
                 }

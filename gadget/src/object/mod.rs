@@ -141,3 +141,6 @@ impl Object {
         self.variables.iter().find(|v| v.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests;
