@@ -1,4 +1,5 @@
 //! Compiles `bpf/trace_sni.bpf.c` into a CO-RE object and, for tests and benches, a typed skeleton.
+#![allow(clippy::expect_used, reason = "a build script fails by ending")]
 
 fn main() {
     #[cfg(feature = "object")]

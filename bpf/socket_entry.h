@@ -51,8 +51,8 @@ _Static_assert(sizeof(struct socket_key) == 12, "gadgets look keys of 12 bytes u
 _Static_assert(sizeof(struct socket_owner) == 88, "the optional fields begin at 88");
 
 /*
- * Preallocated, although few entries are used: tracing gadgets that declare the map are refused or warned about on
- * kernels before 6.1 otherwise. The runner sets the size of the values.
+ * The runner makes this map, with values of the size that it wants. It is preallocated, although few entries are used:
+ * kernels before 6.1 refuse or warn about other maps in the tracing gadgets that share it.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

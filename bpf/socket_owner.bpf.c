@@ -11,7 +11,8 @@
  *        packet that leaves.
  *
  * A socket made but never bound, connected or sent from has no port to enter, so its creation is not watched.
- * A key's last owner wins. The programs need Linux 5.10 and change no verdict.
+ * A key's last owner wins. The programs need Linux 5.10 (storage beside sockets in all these hooks) and change no
+ * verdict.
  */
 #include "socket_entry.h"
 

@@ -6,23 +6,28 @@ use libbpf_rs::{Link, MapHandle};
 
 use super::{
     BtfProvider, Error, hierarchy,
-    object::{self, Settings},
+    object::{self, Settings, Source},
 };
 
 const NAME: &str = "socket_owner";
 static ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/socket_owner.bpf.o"));
 
-/// Attached programs and the maps that they fill; the programs live as long as their links.
+/// The object that [`start`] loads.
+pub(super) fn source(btf: Option<BtfProvider<'_>>) -> Result<Source, Error> {
+    Source::new(NAME, ELF, btf)
+}
+
+/// Attached programs, which live as long as their links.
 pub(super) struct Watch {
     pub(super) links: Vec<Link>,
-    pub(super) map: MapHandle,
     pub(super) counters: MapHandle,
 }
 
 /// Loads the programs and attaches what can be attached; the rest goes to `notes`.
 pub(super) fn start(
+    source: &Source,
     settings: &Settings,
-    btf: Option<BtfProvider<'_>>,
+    sockets: &MapHandle,
     notes: &mut Vec<String>,
 ) -> Result<Watch, Error> {
     let hierarchy = hierarchy::open().map_err(Error::Hierarchy)?;
@@ -33,7 +38,7 @@ pub(super) fn start(
                 .to_owned(),
         );
     }
-    let object = object::load(NAME, ELF, settings, btf, None)?;
+    let object = source.load(settings, sockets)?;
     let mut links = Vec::new();
     let mut refused = Vec::new();
     for program in object.progs_mut() {
@@ -46,9 +51,5 @@ pub(super) fn start(
         return Err(Error::NothingAttached(refused.join("; ")));
     }
     notes.extend(refused.into_iter().map(|what| format!("some sockets have no owner: cannot attach {what}")));
-    Ok(Watch {
-        links,
-        map: object::map(NAME, &object, "gadget_sockets")?,
-        counters: object::map(NAME, &object, ".bss")?,
-    })
+    Ok(Watch { links, counters: object::counters(NAME, &object)? })
 }

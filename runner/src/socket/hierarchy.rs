@@ -102,3 +102,53 @@ fn fd(returned: libc::c_long) -> io::Result<OwnedFd> {
     // SAFETY: the kernel just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::{
+        sys::stat::mkdirat,
+        unistd::{UnlinkatFlags, unlinkat},
+    };
+
+    use super::*;
+
+    #[test]
+    fn mounts_are_told_by_their_kind() {
+        let mounts = "\
+            31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+            37 31 0:34 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+            41 31 0:38 / /sys/fs/cgroup/unified rw shared:4 - cgroup2 cgroup2 rw\n\
+            42 31 0:38 / /a\\040b\\134c\\ rw - cgroup2 none rw\n\
+            junk\n - cgroup2\n";
+        let found: Vec<String> = mount_points(mounts).collect();
+        assert_eq!(found, ["/sys/fs/cgroup/unified", "/a b\\c\\"]);
+    }
+
+    #[test]
+    fn a_hierarchy_that_nobody_mounted_is_mounted_without_a_place() {
+        let seen = || mount_points(&fs::read_to_string("/proc/self/mountinfo").unwrap()).count();
+        let before = seen();
+        let own = describe(mount_privately().unwrap());
+        assert!(own.is_whole);
+        assert_eq!(seen(), before);
+    }
+
+    #[test]
+    fn a_part_of_the_hierarchy_is_not_the_whole() {
+        let whole = open().unwrap();
+        let name = format!("igx-test-{}", std::process::id());
+        mkdirat(whole.root.as_fd(), name.as_str(), Mode::S_IRWXU).unwrap();
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let part = describe(openat(whole.root.as_fd(), name.as_str(), flags, Mode::empty()).unwrap());
+        unlinkat(whole.root.as_fd(), name.as_str(), UnlinkatFlags::RemoveDir).unwrap();
+        assert!(whole.is_whole && !part.is_whole);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_without_harm(text in ".*", field in "[\\\\0-9é ]*") {
+            mount_points(&text).for_each(drop);
+            unescape(&field);
+        }
+    }
+}

@@ -130,10 +130,13 @@ impl SocketOwner {
     fn start_with_grace(options: Options<'_>, grace: Duration, interval: Duration) -> Result<Self, Error> {
         let settings = Settings { value_size: value_size(&options)?, grace };
         let mut notes = Vec::new();
-        let watch = cgroup::start(&settings, options.kernel_btf, &mut notes)?;
+        let sockets = object::sockets(&settings)?;
+        let live = cgroup::source(options.kernel_btf)?;
+        let passes = older::source(options.kernel_btf)?;
+        let watch = cgroup::start(&live, &settings, &sockets, &mut notes)?;
         let mut lost = vec![watch.counters];
-        // Watching first: a socket made between the two passes would be known to neither.
-        let sweeper = match older::Passes::load(&settings, options.kernel_btf, &watch.map) {
+        // Watching first: a socket made between the two would be known to neither.
+        let sweeper = match older::Passes::load(&passes, &settings, &sockets) {
             Ok(passes) => {
                 notes.extend(passes.enter_older());
                 lost.push(passes.counters);
@@ -147,7 +150,7 @@ impl SocketOwner {
         Ok(Self {
             _sweeper: sweeper,
             _backend: Backend::Cgroup { _links: watch.links },
-            map: watch.map,
+            map: sockets,
             lost,
             value_size: settings.value_size,
             notes,

@@ -1,10 +1,12 @@
 //! Loading one of the objects, configured and with its maps sized: what the watching programs and the passes share.
 
-use std::{os::fd::AsFd as _, time::Duration};
+use std::{os::fd::AsFd as _, path::PathBuf, time::Duration};
 
-use libbpf_rs::{Map, MapCore as _, MapFlags, MapHandle, Object, ObjectBuilder};
+use libbpf_rs::{Map, MapCore as _, MapFlags, MapHandle, MapType, Object, ObjectBuilder};
 
 use super::{BtfProvider, Error};
+
+const SOCKETS: &str = "gadget_sockets";
 
 /// `struct socket_settings` of `bpf/socket_entry.h`.
 pub(super) struct Settings {
@@ -22,41 +24,65 @@ impl Settings {
     }
 }
 
-/// Loads `elf`, with `sockets` in place of its own `gadget_sockets` if given.
-pub(super) fn load(
-    name: &'static str,
-    elf: &[u8],
-    settings: &Settings,
-    btf: Option<BtfProvider<'_>>,
-    sockets: Option<&MapHandle>,
-) -> Result<Object, Error> {
-    let failed = |source| Error::Load { object: name, source };
-    let mut builder = ObjectBuilder::default();
-    builder.name(name).map_err(failed)?;
-    if let Some(provide) = btf {
-        let path = provide(elf).map_err(|source| Error::Btf { object: name, source })?;
-        builder.btf_custom_path(path).map_err(failed)?;
-    }
-    let mut open = builder.open_memory(elf).map_err(failed)?;
-    for mut map in open.maps_mut() {
-        let map_name = map.name().to_string_lossy().into_owned();
-        match (map_name.as_str(), sockets) {
-            ("gadget_sockets", Some(sockets)) => map.reuse_fd(sockets.as_fd()),
-            ("gadget_sockets" | "blank_entry", _) => map.set_value_size(settings.value_size),
-            (rodata, _) if rodata.ends_with(".rodata") => map.set_initial_value(&settings.bytes()),
-            _ => Ok(()),
-        }
-        .map_err(failed)?;
-    }
-    open.load().map_err(failed)
+/// Makes `gadget_sockets`, as `bpf/socket_entry.h` declares it, for both objects.
+pub(super) fn sockets(settings: &Settings) -> Result<MapHandle, Error> {
+    const KEY_SIZE: u32 = 12;
+    const MAX_ENTRIES: u32 = 16384;
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    MapHandle::create(MapType::Hash, Some(SOCKETS), KEY_SIZE, settings.value_size, MAX_ENTRIES, &options)
+        .map_err(|source| Error::Load { object: SOCKETS, source })
 }
 
-/// A handle, independent of the object, to the map whose name ends in `suffix`.
-pub(super) fn map(name: &'static str, object: &Object, suffix: &str) -> Result<MapHandle, Error> {
+/// An object that is not loaded yet.
+pub(super) struct Source {
+    name: &'static str,
+    elf: &'static [u8],
+    /// The BTF to relocate against; the kernel's own if absent.
+    btf: Option<PathBuf>,
+}
+
+impl Source {
+    /// Asks `btf` for what the object relocates against.
+    pub(super) fn new(
+        name: &'static str,
+        elf: &'static [u8],
+        btf: Option<BtfProvider<'_>>,
+    ) -> Result<Self, Error> {
+        let btf = btf.map(|provide| provide(elf)).transpose();
+        Ok(Self { name, elf, btf: btf.map_err(|source| Error::Btf { object: name, source })? })
+    }
+
+    /// Loads the object, which uses `sockets` as its `gadget_sockets`.
+    pub(super) fn load(&self, settings: &Settings, sockets: &MapHandle) -> Result<Object, Error> {
+        let failed = |source| Error::Load { object: self.name, source };
+        let mut builder = ObjectBuilder::default();
+        builder.name(self.name).map_err(failed)?;
+        if let Some(path) = &self.btf {
+            builder.btf_custom_path(path).map_err(failed)?;
+        }
+        let mut open = builder.open_memory(self.elf).map_err(failed)?;
+        for mut map in open.maps_mut() {
+            let map_name = map.name().to_string_lossy().into_owned();
+            match map_name.as_str() {
+                SOCKETS => map.reuse_fd(sockets.as_fd()),
+                "blank_entry" => map.set_value_size(settings.value_size),
+                rodata if rodata.ends_with(".rodata") => map.set_initial_value(&settings.bytes()),
+                _ => Ok(()),
+            }
+            .map_err(failed)?;
+        }
+        open.load().map_err(failed)
+    }
+}
+
+/// A handle, independent of the object, to its `.bss`.
+pub(super) fn counters(name: &'static str, object: &Object) -> Result<MapHandle, Error> {
     let failed = |source| Error::Load { object: name, source };
-    let found: Option<Map<'_>> =
-        object.maps().find(|map| map.name().as_encoded_bytes().ends_with(suffix.as_bytes()));
-    let map = found.ok_or_else(|| failed(std::io::Error::other(format!("it has no map {suffix}")).into()))?;
+    let found: Option<Map<'_>> = object.maps().find(|map| map.name().as_encoded_bytes().ends_with(b".bss"));
+    let map = found.ok_or_else(|| failed(std::io::Error::other("it has no variables").into()))?;
     MapHandle::try_from(&map).map_err(failed)
 }
 

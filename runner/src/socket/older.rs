@@ -11,7 +11,7 @@ use libbpf_rs::{Iter, Link, MapHandle, Object};
 
 use super::{
     BtfProvider, Error,
-    object::{self, Settings},
+    object::{self, Settings, Source},
 };
 
 const NAME: &str = "socket_iter";
@@ -25,19 +25,20 @@ pub(super) struct Passes {
     pub(super) counters: MapHandle,
 }
 
+/// The object that [`Passes::load`] loads.
+pub(super) fn source(btf: Option<BtfProvider<'_>>) -> Result<Source, Error> {
+    Source::new(NAME, ELF, btf)
+}
+
 impl Passes {
     /// Loads the iterators onto `sockets`.
-    pub(super) fn load(
-        settings: &Settings,
-        btf: Option<BtfProvider<'_>>,
-        sockets: &MapHandle,
-    ) -> Result<Self, Error> {
+    pub(super) fn load(source: &Source, settings: &Settings, sockets: &MapHandle) -> Result<Self, Error> {
         let failed = |source| Error::Load { object: NAME, source };
-        let object = object::load(NAME, ELF, settings, btf, Some(sockets))?;
+        let object = source.load(settings, sockets)?;
         Ok(Self {
             older: attach(&object, "older_sockets", None).map_err(failed)?,
             closed: attach(&object, "closed_sockets", Some(sockets)).map_err(failed)?,
-            counters: object::map(NAME, &object, ".bss")?,
+            counters: object::counters(NAME, &object)?,
         })
     }
 
