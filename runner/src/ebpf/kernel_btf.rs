@@ -5,15 +5,27 @@
 //! disk: a few kilobytes that load in microseconds. What the runner itself defines (`struct gadget_socket_value`) is
 //! added on the way, since a BTF file given to libbpf replaces the kernel's.
 
+#![allow(unsafe_code, reason = "mapping a file has no safe wrapper")]
+
 use std::{
+    ffi::c_void,
     fs::{self, File},
     io::{self, Write},
+    num::NonZeroUsize,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
+    ptr::NonNull,
+    slice,
 };
 
-use gadget::btf::minimal::{self, SyntheticStruct};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use gadget::btf::{
+    Btf,
+    minimal::{self, SyntheticStruct},
+};
+use nix::sys::{
+    memfd::{MFdFlags, memfd_create},
+    mman::{MapFlags, ProtFlags, mmap, munmap},
+};
 use sha2::{Digest, Sha256};
 
 use super::Error;
@@ -54,18 +66,23 @@ impl KernelBtf {
     }
 
     /// The types that `elf` asks for, `extra` among them, and whole enums of these names.
+    ///
+    /// `None` if the object asks for types that the kernel proper does not have, which may be those of a module:
+    /// libbpf then has to look for itself.
     pub fn for_object(
         &self,
         elf: &[u8],
         extra: &[SyntheticStruct],
         enums: &[&str],
-    ) -> Result<ObjectBtf, Error> {
-        let cached = self.cache.as_deref().and_then(|folder| entry(folder, elf, extra, enums));
-        let types = match cached.as_deref().map(fs::read) {
-            Some(Ok(types)) if gadget::btf::Btf::parse(&types).is_ok() => types,
+    ) -> Result<Option<ObjectBtf>, Error> {
+        let entry = self.cache.as_deref().and_then(|folder| entry(folder, elf, extra, enums));
+        let kept = entry.as_deref().and_then(|path| fs::read(path).ok());
+        let types = match kept {
+            // Nothing is kept where nothing could be picked out.
+            Some(types) if types.is_empty() || Btf::parse(&types).is_ok() => types,
             _ => {
                 let types = pick(elf, extra, enums)?;
-                if let Some(path) = &cached
+                if let Some(path) = &entry
                     && let Err(error) = keep(path, &types)
                 {
                     tracing::debug!("cannot keep {}: {error}", path.display());
@@ -73,13 +90,61 @@ impl KernelBtf {
                 types
             }
         };
-        in_memory(types).map_err(|e| Error::Relocate(format!("no memory file: {e}")))
+        if types.is_empty() {
+            return Ok(None);
+        }
+        in_memory(types).map(Some).map_err(|e| Error::Relocate(format!("no memory file: {e}")))
     }
 }
 
+/// Picks the types out of the kernel's; nothing if some are missing there.
 fn pick(elf: &[u8], extra: &[SyntheticStruct], enums: &[&str]) -> Result<Vec<u8>, Error> {
-    let kernel = fs::read(VMLINUX).map_err(|source| Error::KernelBtf { path: VMLINUX, source })?;
-    minimal::minimal(elf, &kernel, extra, enums).map_err(|e| Error::Relocate(e.to_string()))
+    let kernel = Vmlinux::open().map_err(|source| Error::KernelBtf { path: VMLINUX, source })?;
+    let picked = minimal::stand_in(elf, kernel.bytes(), extra, enums).map_err(|e| Error::Relocate(e.to_string()))?;
+    // Only the kernel proper knows what the runner adds, so libbpf cannot be left alone with an object that needs it.
+    if picked.missing.is_empty() || !extra.is_empty() {
+        return Ok(picked.btf);
+    }
+    tracing::debug!("types that are not the kernel's own: {}", picked.missing.join(", "));
+    Ok(Vec::new())
+}
+
+/// The kernel's types: mapped where the kernel can (since 6.16), which costs no memory of ours, or else read.
+enum Vmlinux {
+    Mapped { start: NonNull<c_void>, len: usize },
+    Read(Vec<u8>),
+}
+
+impl Vmlinux {
+    fn open() -> io::Result<Self> {
+        let file = File::open(VMLINUX)?;
+        let len = usize::try_from(file.metadata()?.len()).ok().and_then(NonZeroUsize::new);
+        let Some(len) = len else { return fs::read(VMLINUX).map(Self::Read) };
+        // SAFETY: a private, read-only mapping of a file that the kernel never changes; it is unmapped on drop.
+        let mapped = unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &file, 0) };
+        match mapped {
+            Ok(start) => Ok(Self::Mapped { start, len: len.get() }),
+            Err(_) => fs::read(VMLINUX).map(Self::Read),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            // SAFETY: the mapping is of this length and lives as long as self.
+            Self::Mapped { start, len } => unsafe { slice::from_raw_parts(start.as_ptr().cast(), *len) },
+            Self::Read(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Vmlinux {
+    fn drop(&mut self) {
+        if let Self::Mapped { start, len } = self {
+            // SAFETY: the mapping was made by open(), and no borrow of it outlives self.
+            let unmapped = unsafe { munmap(*start, *len) };
+            debug_assert!(unmapped.is_ok());
+        }
+    }
 }
 
 /// The cache entry's path, or `None` where the kernel's build cannot be told.

@@ -49,7 +49,7 @@ impl Pipeline {
         source: &Source,
         options: &Options,
         lookup: Lookup,
-        kernel_types: &[u8],
+        kernel_types: Option<&[u8]>,
     ) -> Result<Self, Error> {
         let mut data = source.data.clone();
         let mut operators: Vec<Box<dyn Operator>> = Vec::new();
@@ -106,8 +106,8 @@ impl Pipeline {
 
 /// The enum fields that get a text beside them: those whose text has a name. The kernel's own names of the values
 /// win over those that the object was built with.
-fn named_enums(data: &DataSource, fields: &[EnumField], kernel_types: &[u8]) -> Vec<enums::EnumField> {
-    let kernel = Btf::parse(kernel_types).ok();
+fn named_enums(data: &DataSource, fields: &[EnumField], kernel_types: Option<&[u8]>) -> Vec<enums::EnumField> {
+    let kernel = kernel_types.and_then(|types| Btf::parse(types).ok());
     fields
         .iter()
         .filter_map(|e| {

@@ -144,9 +144,9 @@ pub fn run(
     let types = types(gadget, &btf, owner.is_some())?;
     let mut pipelines = Vec::new();
     for source in &gadget.sources {
-        pipelines.push(Pipeline::prepare(source, options, collection.lookup(), types.bytes())?);
+        pipelines.push(Pipeline::prepare(source, options, collection.lookup(), types.as_ref().map(ObjectBtf::bytes))?);
     }
-    let (loaded, filter_map) = load(gadget, options, &types, owner.as_ref())?;
+    let (loaded, filter_map) = load(gadget, options, types.as_ref(), owner.as_ref())?;
     let attached = attach::attach(&loaded, &gadget.attach_targets())?;
     let follower =
         Arc::new(Follower { selector: options.selector.clone(), filter_map, socket_filters: attached.socket_filters });
@@ -183,9 +183,10 @@ fn socket_value() -> SyntheticStruct {
 }
 
 fn start_owner(btf: &KernelBtf) -> Result<SocketOwner, Error> {
+    // The owner's programs know their map's layout, and read only types of the kernel proper.
     let kept: RefCell<Vec<ObjectBtf>> = RefCell::default();
     let provide = |elf: &[u8]| -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
-        let types = btf.for_object(elf, &[socket_value()], &[])?;
+        let types = btf.for_object(elf, &[], &[])?.ok_or("this kernel lacks types that every kernel has")?;
         let path = types.path();
         kept.borrow_mut().push(types);
         Ok(path)
@@ -194,7 +195,7 @@ fn start_owner(btf: &KernelBtf) -> Result<SocketOwner, Error> {
 }
 
 /// The kernel's types as far as the gadget asks for them, the enums of its events among them.
-fn types(gadget: &Gadget, btf: &KernelBtf, sockets: bool) -> Result<ObjectBtf, Error> {
+fn types(gadget: &Gadget, btf: &KernelBtf, sockets: bool) -> Result<Option<ObjectBtf>, Error> {
     let elf = gadget.image.object.as_deref().unwrap_or_default();
     let extra = if sockets { vec![socket_value()] } else { Vec::new() };
     let enums: Vec<&str> =
@@ -205,12 +206,12 @@ fn types(gadget: &Gadget, btf: &KernelBtf, sockets: bool) -> Result<ObjectBtf, E
 fn load(
     gadget: &Gadget,
     options: &Options,
-    types: &ObjectBtf,
+    types: Option<&ObjectBtf>,
     owner: Option<&SocketOwner>,
 ) -> Result<(ebpf::LoadedGadget, Option<MapHandle>), Error> {
     let filter_map = if gadget.has_map(FILTER_MAP) { Some(containers::filter_map()?) } else { None };
 
-    let mut loader = Loader { btf: Some(types), ..Loader::default() };
+    let mut loader = Loader { btf: types, ..Loader::default() };
     for param in &gadget.params {
         if let Some(value) = options.params.get(&param.key) {
             let bytes = param::encode(&param.key, &param.kind, param.size, value)?;
