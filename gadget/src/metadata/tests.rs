@@ -67,7 +67,7 @@ fn errors_point_at_their_place() {
         | ^
     "#);
     insta::assert_snapshot!(fault("name: x\nname: y\n"), @r#"
-    gadget.yaml, line 2, column 1: duplicate mapping key: name, set DuplicateKeyPolicy in Options if acceptable
+    gadget.yaml, line 2, column 1: duplicate mapping key: name
       2 | name: y
         | ^
     "#);
