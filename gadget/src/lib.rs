@@ -5,6 +5,7 @@
 //! Modules, bottom up; each knows only those above it in this list.
 
 pub mod btf;
+#[cfg(feature = "build")]
 pub mod build;
 pub mod image;
 pub mod metadata;

@@ -300,7 +300,7 @@ mod tests {
             assert!(Reference::parse(bad).is_err(), "{bad}");
         }
         assert!(Reference::parse(&"a".repeat(300)).is_err());
-        for good in ["a--b", "a__b", "a.b_c/d", "Reg/a"] {
+        for good in ["a--b", "a__b", "x/a.b_c/d", "Reg/a"] {
             assert!(Reference::parse(good).is_ok(), "{good}");
         }
     }

@@ -100,7 +100,7 @@ impl Index {
                 media_type: descriptor.media_type.clone(),
             });
         }
-        parse("image index", descriptor, &super::read::checked(blobs, descriptor, MAX_JSON)?)
+        parse("image index", descriptor, &super::read::within(blobs, descriptor, MAX_JSON)?)
     }
 }
 

@@ -18,7 +18,7 @@ mod time;
 pub use assemble::{Blob, Image, Parts};
 pub use json::to_json;
 pub use manifest::{Descriptor, Index, Manifest, Platform};
-pub use read::{Blobs, children, read};
+pub use read::{Blobs, checked, children, manifest_children, read};
 pub use time::{created, rfc3339};
 
 use std::collections::BTreeMap;

@@ -3,12 +3,12 @@
 
 use super::{
     ARTIFACT_TYPE, BTFGEN_TYPE, BUILDER_VERSION, CONFIG_TYPE, Descriptor, EMPTY_TYPE, Error, GadgetImage,
-    Index, MANIFEST_TYPE, Manifest, OBJECT_TYPE, Trust, WASM_TYPE, assemble::digest,
+    INDEX_TYPE, Index, MANIFEST_TYPE, Manifest, OBJECT_TYPE, Trust, WASM_TYPE, assemble::digest,
 };
 use crate::{metadata, reference::is_digest};
 
 /// Largest index or manifest, bytes.
-pub(crate) const MAX_JSON: u64 = 4 << 20;
+pub(super) const MAX_JSON: u64 = 4 << 20;
 /// Largest layer, bytes. Upstream's largest gadget has less than 4 MiB.
 const MAX_LAYER: u64 = 256 << 20;
 
@@ -20,7 +20,7 @@ pub trait Blobs {
 }
 
 /// Reads a blob if it is no larger than `limit`, and checks size and digest.
-pub(crate) fn checked(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
+pub(super) fn within(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
     let damaged = |why: String| Error::Damaged { digest: descriptor.digest.clone(), why };
     if !is_digest(&descriptor.digest) {
         return Err(damaged("its digest is not sha256: and 64 of 0-9 and a-f".to_owned()));
@@ -44,16 +44,31 @@ pub(crate) fn checked(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) ->
     Ok(bytes)
 }
 
+/// Reads any blob of an image, bounded by what it says it is, and checks size and digest.
+pub fn checked(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+    let limit = match descriptor.media_type.as_str() {
+        INDEX_TYPE | MANIFEST_TYPE => MAX_JSON,
+        CONFIG_TYPE => metadata::MAX_SIZE as u64,
+        _ => MAX_LAYER,
+    };
+    within(blobs, descriptor, limit)
+}
+
 /// Every descriptor below an index: manifests, configurations and layers.
 pub fn children(blobs: &dyn Blobs, index: &Descriptor) -> Result<Vec<Descriptor>, Error> {
     let mut all = Vec::new();
     for child in Index::read(blobs, index)?.manifests {
-        let manifest = Manifest::parse(&child, &checked(blobs, &child, MAX_JSON)?)?;
+        let below = manifest_children(blobs, &child)?;
         all.push(child);
-        all.push(manifest.config);
-        all.extend(manifest.layers);
+        all.extend(below);
     }
     Ok(all)
+}
+
+/// The configuration and layers of a manifest.
+pub fn manifest_children(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+    let manifest = Manifest::parse(descriptor, &within(blobs, descriptor, MAX_JSON)?)?;
+    Ok([manifest.config].into_iter().chain(manifest.layers).collect())
 }
 
 /// Reads the image whose index `descriptor` points at, for one architecture (Go's name). `reference` is only carried
@@ -67,7 +82,7 @@ pub fn read(
 ) -> Result<GadgetImage, Error> {
     let index = Index::read(blobs, descriptor)?;
     let child = pick(&index, architecture)?;
-    let manifest_bytes = checked(blobs, child, MAX_JSON)?;
+    let manifest_bytes = within(blobs, child, MAX_JSON)?;
     let manifest = Manifest::parse(child, &manifest_bytes)?;
     let mut warnings = Vec::new();
     if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
@@ -80,7 +95,7 @@ pub fn read(
             if media_type != CONFIG_TYPE {
                 warnings.push(format!("configuration is {media_type:?}, read as {CONFIG_TYPE:?}"));
             }
-            checked(blobs, &manifest.config, metadata::MAX_SIZE as u64)?
+            within(blobs, &manifest.config, metadata::MAX_SIZE as u64)?
         }
     };
     if !manifest.annotations.contains_key(BUILDER_VERSION) {
@@ -116,7 +131,7 @@ pub fn read(
                 why: format!("more than one layer of type {:?}", layer.media_type),
             });
         }
-        *slot = Some(checked(blobs, layer, MAX_LAYER)?);
+        *slot = Some(within(blobs, layer, MAX_LAYER)?);
     }
     Ok(image)
 }

@@ -179,9 +179,9 @@ fn boolean(node: Node) -> Result<bool> {
 }
 
 fn count(node: Node) -> Result<Option<u64>> {
-    match &node.value {
+    match node.value {
         Value::Number(value) if value.as_u64().is_some() => Ok(value.as_u64()),
-        other => wrong(node.at, "a whole number from 0", other),
+        other => wrong(node.at, "a whole number from 0", &other),
     }
 }
 

@@ -83,10 +83,11 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, Fault> {
     Ok(node)
 }
 
-/// The parser's own words without the place that it puts behind them: we put it in front.
+/// The parser's own words without the place behind them, which we put in front, and without advice to programmers.
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
-    line.split(" at line ").next().unwrap_or(line).to_owned()
+    let line = line.split(" at line ").next().unwrap_or(line);
+    line.split(", set DuplicateKeyPolicy").next().unwrap_or(line).to_owned()
 }
 
 impl<'de> Deserialize<'de> for Node {

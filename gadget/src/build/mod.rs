@@ -1,0 +1,135 @@
+//! From sources to an image: the C is compiled for every architecture, and put together with the metadata and the
+//! WebAssembly module.
+//!
+//! It needs nothing but clang and llvm-strip: the headers that a gadget includes are carried here. The same sources
+//! give the same bytes in any folder, so that two people can compare digests.
+
+mod clang;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+
+use crate::image::{ARCHITECTURES, Image, Parts, created};
+use serde::Deserialize;
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Largest source or module read into memory, bytes.
+const MAX_FILE: u64 = 64 << 20;
+
+/// How to build.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The file to use as `build.yaml`. If absent, that in the folder, if there is one.
+    pub file: Option<PathBuf>,
+    /// Version of the program that builds, for the image's annotation, such as `v0.55.0`.
+    pub builder_version: String,
+    /// When it is built, RFC 3339. If absent, `SOURCE_DATE_EPOCH` or now.
+    pub created: Option<String>,
+}
+
+/// What a build gives.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The image.
+    pub image: Image,
+    /// The compiler's warnings; empty if there were none.
+    pub warnings: String,
+}
+
+/// build.yaml. Unknown keys are passed over, as upstream does.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct Plan {
+    ebpfsource: String,
+    wasm: String,
+    metadata: String,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { ebpfsource: "program.bpf.c".into(), wasm: String::new(), metadata: "gadget.yaml".into() }
+    }
+}
+
+/// Builds the gadget in the folder `path` on this machine.
+pub fn build(path: &Path, options: &Options) -> Result<Built, Error> {
+    let folder = path.canonicalize().map_err(|source| Error::Folder { path: path.to_owned(), source })?;
+    if !folder.is_dir() {
+        return Err(Error::Folder { path: folder, source: io::ErrorKind::NotADirectory.into() });
+    }
+    let plan = plan(&folder, options.file.as_deref())?;
+    let metadata = read(&folder.join(&plan.metadata))?;
+    if let Some(yaml) = &metadata {
+        crate::metadata::Metadata::parse(yaml).and_then(|m| m.validate())?;
+    }
+    let wasm = match plan.wasm.as_str() {
+        "" => None,
+        name if Path::new(name).extension().is_some_and(|e| e == "wasm") => {
+            Some(read(&folder.join(name))?.ok_or_else(|| Error::NoWasm(folder.join(name)))?)
+        }
+        name => return Err(Error::WasmSource(name.to_owned())),
+    };
+    let source = folder.join(&plan.ebpfsource);
+    let (objects, warnings) = match source.is_file() {
+        true => compile(&folder, &plan.ebpfsource)?,
+        false => Default::default(),
+    };
+    if metadata.is_none() && wasm.is_none() && objects.is_empty() {
+        return Err(Error::Empty { folder, ebpf: plan.ebpfsource, metadata: plan.metadata });
+    }
+    let created = options.created.clone().map_or_else(created, Ok)?;
+    let parts = Parts { metadata, objects, wasm, btfgen: BTreeMap::new() };
+    let image = Image::assemble(&parts, &created, &options.builder_version)?;
+    Ok(Built { image, warnings })
+}
+
+fn plan(folder: &Path, file: Option<&Path>) -> Result<Plan, Error> {
+    let path = file.map_or_else(|| folder.join("build.yaml"), Path::to_owned);
+    let plan: Plan = match read(&path)? {
+        None if file.is_some() => return Err(Error::Read { path, source: io::ErrorKind::NotFound.into() }),
+        None => Plan::default(),
+        Some(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            let parsed: Result<Option<Plan>, _> = serde_saphyr::from_str(&text);
+            parsed.map_err(|error| Error::Plan { path, why: error.to_string() })?.unwrap_or_default()
+        }
+    };
+    for value in [&plan.ebpfsource, &plan.wasm, &plan.metadata] {
+        if value.starts_with(['-', '@']) {
+            return Err(Error::Option(value.clone()));
+        }
+    }
+    Ok(plan)
+}
+
+/// Objects by architecture, and the compiler's warnings, which are the same for each.
+fn compile(folder: &Path, source: &str) -> Result<(BTreeMap<String, Vec<u8>>, String), Error> {
+    let tools = clang::Tools::find()?;
+    let work = clang::Work::new()?;
+    let mut objects = BTreeMap::new();
+    let mut warnings = String::new();
+    for architecture in ARCHITECTURES {
+        let (object, said) = tools.compile(&work, folder, source, architecture)?;
+        objects.insert(architecture.to_owned(), object);
+        warnings = said;
+    }
+    Ok((objects, warnings))
+}
+
+/// The content of a file, or `None` if there is no such file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let fail = |source| Error::Read { path: path.to_owned(), source };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail(error)),
+        Ok(found) if found.len() > MAX_FILE => return Err(fail(io::ErrorKind::FileTooLarge.into())),
+        Ok(_) => {}
+    }
+    fs::read(path).map(Some).map_err(fail)
+}

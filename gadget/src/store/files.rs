@@ -1,0 +1,88 @@
+//! Files that are whole or not there.
+
+use super::Error;
+use nix::fcntl::{Flock, FlockArg};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// Where unfinished files lie; upstream's stores have the same folder.
+const INGEST: &str = "ingest";
+/// Unfinished files of ours, to be told from those of others.
+const PREFIX: &str = "igx-";
+
+/// Reads a regular file of at most `limit` bytes; `FileTooLarge` if it has more.
+pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // A pipe in place of a blob would block for ever.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// The right to write, until it is dropped.
+pub(super) struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
+
+/// Makes the folder if need be, waits for other writers, and clears away what a killed writer left unfinished.
+pub(super) fn lock(root: &Path) -> Result<Lock, Error> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Write { path, source }
+    };
+    if !root.is_dir() {
+        if let Some(parent) = root.parent() {
+            fs::create_dir_all(parent).map_err(at(parent))?;
+        }
+        match DirBuilder::new().mode(0o700).create(root) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(root)(error)),
+            _ => {}
+        }
+    }
+    let path = root.join("index.json.lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.map_err(at(&path))?;
+    let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| at(&path)(errno.into()))?;
+    for folder in ["blobs/sha256", INGEST] {
+        let folder = root.join(folder);
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+    }
+    for entry in fs::read_dir(root.join(INGEST)).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(Lock(lock))
+}
+
+/// Puts a file in place in one step: a reader sees the old one or the new one. It is on the disk when this returns.
+pub(super) fn replace(root: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    replace_by(&root.join(INGEST), path, bytes, mode)
+        .map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// As [`replace`], with the folder, on the same filesystem, where the unfinished file lies.
+pub(super) fn replace_by(folder: &Path, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().prefix(PREFIX).tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(path)
+}
+
+/// Makes a rename or removal in the folder of `path` last through a power cut.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,161 @@
+//! The local store of images: an OCI image layout in a folder.
+//!
+//! It is owned here so that there is one place that knows how a store stays whole: blobs are put in place complete or
+//! not at all, `index.json` is replaced last and in one step, and writers take turns by a lock on `index.json.lock`.
+//! Readers need no lock. Any tool that understands OCI layouts can read the folder, and a layout unpacked into it is
+//! a store.
+//!
+//! What was built here is known by a file *beside* the folder ([`trust`]), so that no archive unpacked into the
+//! folder can claim it.
+//!
+//! Format: OCI image layout 1.0.0; the full name of an image is the annotation `org.opencontainers.image.ref.name`.
+
+mod error;
+mod files;
+mod list;
+#[cfg(test)]
+mod tests;
+mod trust;
+mod write;
+
+pub use error::Error;
+pub use list::Entry;
+pub use write::Removed;
+
+use crate::{
+    image::{self, Descriptor, GadgetImage, INDEX_TYPE, Index, REF_NAME},
+    reference::Reference,
+};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Name of the file that lists the images.
+const INDEX: &str = "index.json";
+/// Name of the file that says what the folder is.
+const LAYOUT: &str = "oci-layout";
+const LAYOUT_JSON: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+/// Largest `index.json`, bytes: some ten thousand images.
+const MAX_INDEX: u64 = 16 << 20;
+
+/// A store as it was when it was opened.
+///
+/// Writing through it brings it up to date. Nothing is kept open.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    index: Index,
+    built_here: BTreeSet<String>,
+}
+
+impl Store {
+    /// Where the store of this user is: `/var/lib/igx/oci-store` for root, else `igx/oci-store` in `$XDG_DATA_HOME`
+    /// or in `.local/share` of the home folder that the system's user database names.
+    pub fn default_path() -> Result<PathBuf, Error> {
+        let uid = nix::unistd::geteuid();
+        if uid.is_root() {
+            return Ok(PathBuf::from("/var/lib/igx/oci-store"));
+        }
+        let absolute = |path: &PathBuf| path.is_absolute();
+        let data = match std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(absolute) {
+            Some(data) => data,
+            None => match nix::unistd::User::from_uid(uid) {
+                Ok(Some(user)) => user.dir.join(".local/share"),
+                _ => return Err(Error::NoHome(uid.as_raw())),
+            },
+        };
+        Ok(data.join("igx/oci-store"))
+    }
+
+    /// Opens a store, reading its `index.json` once. A store that does not exist is empty; the first write makes it.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let root = path.into();
+        let index = read_index(&root)?;
+        let built_here = trust::read(&root);
+        Ok(Self { root, index, built_here })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reads an image for one architecture (Go's name), or `None` if the store has none of that name. A reference
+    /// with a digest is found by its digest, whatever name it has here.
+    pub fn get(&self, reference: &Reference, architecture: &str) -> Result<Option<GadgetImage>, Error> {
+        let Some(descriptor) = self.find(reference) else { return Ok(None) };
+        let trust = match self.built_here.contains(&descriptor.digest) {
+            true => image::Trust::BuiltHere,
+            false => image::Trust::Unverified,
+        };
+        image::read(self, descriptor, &reference.to_string(), architecture, trust)
+            .map(Some)
+            .map_err(|source| Error::Image { name: reference.to_string(), source })
+    }
+
+    /// Digest of the image that a name stands for in this store.
+    pub fn digest(&self, reference: &Reference) -> Option<&str> {
+        self.find(reference).map(|d| d.digest.as_str())
+    }
+
+    fn find(&self, reference: &Reference) -> Option<&Descriptor> {
+        let all = &self.index.manifests;
+        if let Some(digest) = reference.digest() {
+            let named = |d: &&Descriptor| d.digest == digest && d.media_type == INDEX_TYPE;
+            return all.iter().find(named).or_else(|| all.iter().find(|d| d.digest == digest));
+        }
+        let name = reference.to_string();
+        all.iter().find(|d| d.annotations.get(REF_NAME) == Some(&name))
+    }
+
+    fn blob_path(&self, digest: &str) -> Option<PathBuf> {
+        blob_path(&self.root, digest)
+    }
+}
+
+impl image::Blobs for Store {
+    fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, image::Error> {
+        let digest = || descriptor.digest.clone();
+        let missing =
+            || image::Error::Missing { digest: digest(), media_type: descriptor.media_type.clone() };
+        let path = self.blob_path(&descriptor.digest).ok_or_else(missing)?;
+        match files::read_bounded(&path, descriptor.size) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(image::Error::Damaged {
+                digest: digest(),
+                why: format!("it has more than the {} bytes it should", descriptor.size),
+            }),
+            Err(source) => Err(image::Error::Io { digest: digest(), source }),
+        }
+    }
+}
+
+/// The file of a blob; `None` for anything but a whole SHA-256 digest, which could name a file elsewhere.
+fn blob_path(root: &Path, digest: &str) -> Option<PathBuf> {
+    if !crate::reference::is_digest(digest) {
+        return None;
+    }
+    digest.strip_prefix("sha256:").map(|hex| root.join("blobs/sha256").join(hex))
+}
+
+fn read_index(root: &Path) -> Result<Index, Error> {
+    let path = root.join(INDEX);
+    let bytes = match files::read_bounded(&path, MAX_INDEX) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Blobs without an index are what is left of a first write that was broken off: still empty.
+            return match fs::metadata(root) {
+                Ok(found) if !found.is_dir() => Err(Error::NotAFolder(root.to_owned())),
+                _ => Ok(Index::default()),
+            };
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(Error::NotAFolder(root.to_owned()));
+        }
+        Err(source) => return Err(Error::Read { path, source }),
+    };
+    serde_json::from_slice(&bytes).map_err(|error| Error::Damaged { path, why: error.to_string() })
+}

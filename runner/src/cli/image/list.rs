@@ -1,0 +1,209 @@
+//! `image list`: what is in the store.
+
+use super::BuiltIn;
+use anyhow::Result;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use gadget::{
+    image::{CREATED, Trust},
+    reference::shorten,
+    store::{Entry, Store},
+};
+use serde::Serialize;
+use std::{io::Write, time::SystemTime};
+use unicode_width::UnicodeWidthStr;
+
+/// Digits of a digest that are enough for people.
+const SHORT_DIGEST: usize = 12;
+
+pub(super) fn command() -> Command {
+    Command::new("list")
+        .visible_alias("ls")
+        .about("List the images in the store")
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("MODE")
+                .default_value("columns")
+                .value_parser(["columns", "json", "jsonpretty"])
+                .help("How to print"),
+        )
+        .arg(
+            Arg::new("no-trunc")
+                .long("no-trunc")
+                .action(ArgAction::SetTrue)
+                .help("Print names, digests and dates in full, as is done into a pipe"),
+        )
+}
+
+/// One line of the list. The first four keys are upstream's.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Row {
+    pub(super) repository: String,
+    pub(super) tag: String,
+    pub(super) digest: String,
+    pub(super) created: String,
+    pub(super) trust: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) damage: Option<String>,
+}
+
+pub(super) fn run(
+    matches: &ArgMatches,
+    store: &Store,
+    built_in: Option<&BuiltIn<'_>>,
+    terminal: bool,
+    out: &mut impl Write,
+    log: &mut impl Write,
+) -> Result<()> {
+    let rows: Vec<Row> =
+        built_in.map(Row::built_in).into_iter().chain(store.list().into_iter().map(Row::new)).collect();
+    match matches.get_one::<String>("output").map(String::as_str) {
+        Some("json") => writeln!(out, "{}", serde_json::to_string(&rows)?)?,
+        Some("jsonpretty") => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?,
+        _ => {
+            let short = terminal && !matches.get_flag("no-trunc");
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+            out.write_all(table(&rows, short.then_some(now)).as_bytes())?;
+        }
+    }
+    for row in &rows {
+        if let Some(damage) = &row.damage {
+            writeln!(log, "warning: {}: {}", row.title(), printable(damage))?;
+        }
+    }
+    Ok(())
+}
+
+impl Row {
+    fn new(entry: Entry) -> Self {
+        Self {
+            repository: entry.repository,
+            tag: entry.tag,
+            digest: entry.digest,
+            created: entry.created,
+            trust: trust(entry.trust),
+            damage: entry.damage,
+        }
+    }
+
+    fn built_in(built_in: &BuiltIn<'_>) -> Self {
+        Self {
+            repository: built_in.name.to_owned(),
+            tag: String::new(),
+            digest: built_in.image.digest.clone(),
+            created: built_in.image.annotations.get(CREATED).cloned().unwrap_or_default(),
+            trust: trust(Trust::BuiltIn),
+            damage: None,
+        }
+    }
+
+    fn title(&self) -> String {
+        match self.repository.as_str() {
+            "" => self.digest.clone(),
+            repository => printable(&format!("{repository}:{}", self.tag)),
+        }
+    }
+
+    /// The cells; `now`, seconds since 1970, shortens them for people.
+    fn cells(&self, now: Option<u64>) -> [String; 4] {
+        let state = match (&self.damage, self.trust) {
+            (Some(_), _) => Some("damaged"),
+            (None, "built in") => Some("built in"),
+            _ => None,
+        };
+        let (repository, digest, created) = match now {
+            Some(now) => {
+                let hex = self.digest.strip_prefix("sha256:").unwrap_or(&self.digest);
+                let ago = ago(&self.created, now).unwrap_or_else(|| self.created.clone());
+                (shorten(&self.repository), hex.chars().take(SHORT_DIGEST).collect(), ago)
+            }
+            None => (self.repository.as_str(), self.digest.clone(), self.created.clone()),
+        };
+        [repository, &self.tag, &digest, state.unwrap_or(&created)].map(|cell| match cell {
+            "" => "-".to_owned(),
+            cell => printable(cell),
+        })
+    }
+}
+
+/// Aligned columns, two blanks apart.
+pub(super) fn table(rows: &[Row], now: Option<u64>) -> String {
+    let header = ["REPOSITORY", "TAG", "DIGEST", "CREATED"].map(str::to_owned);
+    let lines: Vec<_> = [header].into_iter().chain(rows.iter().map(|row| row.cells(now))).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].width()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2), 0];
+    let mut text = String::new();
+    for line in &lines {
+        let mut row = String::new();
+        for (cell, width) in line.iter().zip(widths) {
+            row += cell;
+            row.extend(std::iter::repeat_n(' ', (width + 2).saturating_sub(cell.width())));
+        }
+        text += row.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn trust(trust: Trust) -> &'static str {
+    match trust {
+        Trust::BuiltIn => "built in",
+        Trust::BuiltHere => "built here",
+        Trust::Unverified => "unverified",
+    }
+}
+
+/// Text of an image must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// How long ago a date was; `None` if it is no date of the form that images carry.
+fn ago(date: &str, now: u64) -> Option<String> {
+    let then = seconds(date)?;
+    let age = now.saturating_sub(then);
+    let units = [
+        (31_536_000, "year"),
+        (2_592_000, "month"),
+        (86_400, "day"),
+        (3_600, "hour"),
+        (60, "minute"),
+        (1, "second"),
+    ];
+    let (size, unit) = units.into_iter().find(|(size, _)| age >= *size)?;
+    let count = age / size;
+    Some(format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" }))
+}
+
+/// RFC 3339 as seconds since 1970.
+fn seconds(date: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| date.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let zone = date.get(19..)?;
+    let zone = zone.strip_prefix('.').map_or(zone, |z| z.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let offset = match zone.split_at_checked(1)? {
+        ("Z", "") => 0,
+        (sign @ ("+" | "-"), rest) => {
+            let (hours, minutes) = rest.split_once(':')?;
+            let offset = hours
+                .parse::<i64>()
+                .ok()?
+                .checked_mul(3600)?
+                .checked_add(minutes.parse::<i64>().ok()?.checked_mul(60)?)?;
+            if sign == "+" { offset } else { -offset }
+        }
+        _ => return None,
+    };
+    // Days since 1970, counting years from March so that the leap day comes last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
+        + (153 * month + 2) / 5
+        + day
+        - 1
+        - 719_468;
+    u64::try_from((days * 86_400 + hour * 3600 + minute * 60 + second).checked_sub(offset)?).ok()
+}

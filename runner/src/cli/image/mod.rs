@@ -1,0 +1,67 @@
+//! `image …`: the gadgets in the local store. One file a subcommand; each is a few lines over the `gadget` crate.
+//!
+//! What a subcommand did is told on standard error, what was asked for on standard output, so that output can be
+//! piped.
+
+#[cfg(feature = "ebpf")]
+mod build;
+mod inspect;
+mod later;
+mod list;
+mod remove;
+mod tag;
+#[cfg(test)]
+mod tests;
+
+use anyhow::{Result, bail};
+use clap::{ArgMatches, Command};
+use gadget::{image::GadgetImage, store::Store};
+use std::{
+    io::{self, IsTerminal},
+    path::Path,
+};
+
+/// The image that the binary carries.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltIn<'a> {
+    /// The bare word that it answers to.
+    pub name: &'a str,
+    /// The image itself, for this machine's architecture.
+    pub image: &'a GadgetImage,
+}
+
+/// The subcommand and those below it.
+pub fn command() -> Command {
+    let command = Command::new("image")
+        .about("Build, list and remove gadget images in the local store")
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    #[cfg(feature = "ebpf")]
+    let command = command.subcommand(build::command());
+    command
+        .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
+        .subcommands(later::commands())
+}
+
+/// Does what the arguments say. `store` is the folder of the store if it is not this user's own.
+pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn<'_>>) -> Result<()> {
+    let open = || -> Result<Store> {
+        Ok(match store {
+            Some(path) => Store::open(path)?,
+            None => Store::open(Store::default_path()?)?,
+        })
+    };
+    let (out, log) = (&mut io::stdout().lock(), &mut io::stderr().lock());
+    match matches.subcommand() {
+        #[cfg(feature = "ebpf")]
+        Some(("build", matches)) => build::run(matches, &mut open()?, log),
+        Some(("list", matches)) => {
+            list::run(matches, &open()?, built_in, io::stdout().is_terminal(), out, log)
+        }
+        Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
+        Some(("tag", matches)) => tag::run(matches, &mut open()?, log),
+        Some(("remove", matches)) => remove::run(matches, &mut open()?, log),
+        Some((name, _)) => later::run(name),
+        None => bail!("say what to do with images; --help lists it"),
+    }
+}

@@ -1,0 +1,94 @@
+use super::list::{Row, table};
+use super::*;
+
+fn help(words: &[&str]) -> String {
+    let words = [&["image"], words, &["--help"]].concat();
+    command().term_width(80).try_get_matches_from(words).unwrap_err().to_string()
+}
+
+fn row(repository: &str, tag: &str, trust: &'static str, damage: Option<&str>) -> Row {
+    Row {
+        repository: repository.into(),
+        tag: tag.into(),
+        digest: format!("sha256:{}", "0123456789abcdef".repeat(4)),
+        created: "2023-11-14T22:13:20Z".into(),
+        trust,
+        damage: damage.map(str::to_owned),
+    }
+}
+
+#[test]
+fn help_texts() {
+    insta::assert_snapshot!(help(&[]), @r#"
+    Build, list and remove gadget images in the local store
+
+    Usage: image <COMMAND>
+
+    Commands:
+      build    Compile a gadget and put it into the store
+      list     List the images in the store [alias: ls]
+      inspect  Show what an image says about itself
+      tag      Give an image another name
+      remove   Remove images from the store [alias: rm]
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help  Print help
+    "#);
+    insta::assert_snapshot!(help(&["list"]), @r#"
+    List the images in the store
+
+    Usage: image list [OPTIONS]
+
+    Options:
+      -o, --output <MODE>  How to print [default: columns] [possible values: columns, json, jsonpretty]
+          --no-trunc       Print names, digests and dates in full, as is done into a pipe
+      -h, --help           Print help
+    "#);
+    #[cfg(feature = "ebpf")]
+    insta::assert_snapshot!(help(&["build"]), @r#"
+    Compile a gadget and put it into the store
+
+    Usage: image build [OPTIONS] <PATH>
+
+    Arguments:
+      <PATH>  Folder with program.bpf.c, gadget.yaml or both
+
+    Options:
+      -f, --file <FILE>  Build file [default: build.yaml in PATH, if there is one]
+      -t, --tag <NAME>   Name of the image
+      -l, --local        Use this machine's clang; the only way so far, and so always on
+      -h, --help         Print help
+    "#);
+}
+
+#[test]
+fn list_for_people_and_for_pipes() {
+    let rows = [
+        row("trace_sni", "", "built in", None),
+        row("ghcr.io/inspektor-gadget/gadget/trace_open", "latest", "unverified", None),
+        row("reg.io/a/b\u{1b}[31m", "v1", "built here", Some("blob is missing")),
+    ];
+    insta::assert_snapshot!(table(&rows, Some(1_700_007_300)), @r#"
+    REPOSITORY       TAG     DIGEST        CREATED
+    trace_sni        -       0123456789ab  built in
+    trace_open       latest  0123456789ab  2 hours ago
+    reg.io/a/b�[31m  v1      0123456789ab  damaged
+    "#);
+    insta::assert_snapshot!(table(&rows, None), @r#"
+    REPOSITORY                                  TAG     DIGEST                                                                   CREATED
+    trace_sni                                   -       sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef  built in
+    ghcr.io/inspektor-gadget/gadget/trace_open  latest  sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef  2023-11-14T22:13:20Z
+    reg.io/a/b�[31m                             v1      sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef  damaged
+    "#);
+    insta::assert_snapshot!(table(&[], None), @"REPOSITORY  TAG  DIGEST  CREATED");
+}
+
+#[test]
+fn what_cannot_be_done_yet_says_so() {
+    let matches = command()
+        .try_get_matches_from(["image", "pull", "--insecure-registries", "x", "trace_open"])
+        .unwrap();
+    let error = run(&matches, Some(Path::new("/nonexistent")), None).unwrap_err().to_string();
+    assert!(error.starts_with("image pull: this version cannot do it yet; "), "{error}");
+}
