@@ -1,0 +1,122 @@
+//! A container's first process, held by a descriptor so that its number cannot be taken by another meanwhile.
+#![allow(unsafe_code, reason = "pidfd_open has no safe wrapper among the dependencies")]
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
+
+use super::namespace;
+
+/// Clock ticks in `/proc/PID/stat` per second, fixed by the kernel's interface.
+const USER_HZ: i64 = 100;
+const NANOS: i64 = 1_000_000_000;
+
+/// What is known of a process from the kernel.
+pub(super) struct Process {
+    pub(super) pid: u32,
+    pub(super) mntns: u64,
+    pub(super) netns: u32,
+    /// Nanoseconds since the epoch, as exact as the kernel's ticks: ten milliseconds.
+    pub(super) started_at: i64,
+    pub(super) end: End,
+}
+
+/// How the end of a process is seen.
+pub(super) enum End {
+    /// The descriptor becomes readable.
+    Descriptor(OwnedFd),
+    /// The kernel is older than 5.3: one looks, from time to time, whether the process is there.
+    Look,
+}
+
+impl Process {
+    /// Looks at process `pid`.
+    pub(super) fn open(pid: u32) -> io::Result<Self> {
+        let end = open_end(pid)?;
+        let process = Self {
+            pid,
+            mntns: namespace::mntns(pid).map_err(io::Error::other)?,
+            netns: namespace::netns(pid).map_err(io::Error::other)?,
+            started_at: started_at(pid)?,
+            end,
+        };
+        // Read by number; valid only if the number was this process' all the while.
+        if process.end.is_reached(pid) { Err(io::ErrorKind::NotFound.into()) } else { Ok(process) }
+    }
+}
+
+impl End {
+    pub(super) fn is_reached(&self, pid: u32) -> bool {
+        match self {
+            Self::Descriptor(descriptor) => {
+                let mut fds = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
+                poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+            }
+            Self::Look => namespace::mntns(pid).is_err(),
+        }
+    }
+}
+
+fn open_end(pid: u32) -> io::Result<End> {
+    // SAFETY: the call takes two integers and touches no memory of this process.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if result < 0 {
+        let error = io::Error::last_os_error();
+        return if error.raw_os_error() == Some(libc::ENOSYS) { Ok(End::Look) } else { Err(error) };
+    }
+    let descriptor = RawFd::try_from(result).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor and nobody else knows of it. It is close-on-exec.
+    Ok(End::Descriptor(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+}
+
+fn started_at(pid: u32) -> io::Result<i64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let ticks = start_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
+    let nanos = |clock| clock_gettime(clock).map(|time| time.tv_sec() * NANOS + time.tv_nsec());
+    let booted_at = nanos(ClockId::CLOCK_REALTIME)? - nanos(ClockId::CLOCK_BOOTTIME)?;
+    Ok(booted_at.saturating_add(ticks.saturating_mul(NANOS / USER_HZ)))
+}
+
+/// Field 22 of `/proc/PID/stat`; field 2, the name in parentheses, may hold spaces and parentheses itself.
+fn start_ticks(stat: &str) -> Option<i64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_time_is_found_behind_a_hostile_name() {
+        let mut stat = String::from("7 (a) S 1 2) R");
+        (4..=21).for_each(|field| stat.push_str(&format!(" {field}")));
+        stat.push_str(" 4242 23 24");
+        assert_eq!(start_ticks(&stat), Some(4242));
+        assert_eq!(start_ticks("7 (cut"), None);
+        assert_eq!(start_ticks("7 (cut) R 1 2"), None);
+    }
+
+    #[test]
+    fn own_process_began_before_now_and_has_not_ended() {
+        let process = Process::open(std::process::id()).unwrap();
+        let now = clock_gettime(ClockId::CLOCK_REALTIME).unwrap();
+        let age = now.tv_sec() * NANOS + now.tv_nsec() - process.started_at;
+        assert!((0..3600 * NANOS).contains(&age), "{age} ns");
+        assert_eq!(process.mntns, namespace::own_mntns().unwrap());
+        assert!(!process.end.is_reached(process.pid));
+    }
+
+    #[test]
+    fn end_of_a_child_is_seen() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::open(child.id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(process.end.is_reached(process.pid));
+        assert!(Process::open(child.id()).is_err());
+    }
+}

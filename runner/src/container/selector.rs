@@ -1,0 +1,152 @@
+//! Which containers a user asked for.
+//!
+//! The words are those of `--containername` and its kin: comma lists, `!x` excludes, nothing selects all.
+
+use std::collections::BTreeMap;
+
+use super::Container;
+
+/// How many characters of an image's identifier or digest are compared, as short identifiers are shown.
+const SHORT_HASH: usize = 12;
+
+/// The texts of the flags a [`Selector`] is parsed from; an empty one sets no condition.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filters<'a> {
+    /// Container names as the runtime has them.
+    pub container_name: &'a str,
+    /// Image digests, with or without algorithm, at least their first 12 digits.
+    pub image_digest: &'a str,
+    /// Image identifiers, likewise.
+    pub image_id: &'a str,
+    /// Namespaces of pods.
+    pub k8s_namespace: &'a str,
+    /// Names of pods.
+    pub k8s_pod_name: &'a str,
+    /// Names of containers in pods.
+    pub k8s_container_name: &'a str,
+    /// Labels of pods: `k=v,…`, excluded as `!k=v` or `k=!v`.
+    pub k8s_labels: &'a str,
+}
+
+/// A label selector that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectorError {
+    /// An entry is no `key=value`.
+    #[error("label selector {0:?} is not key=value: write it like app=web,tier=!db")]
+    Label(String),
+}
+
+/// Says of a container whether it was asked for. The default selects all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    container_name: Names,
+    image_digest: Names,
+    image_id: Names,
+    k8s_namespace: Names,
+    k8s_pod_name: Names,
+    k8s_container_name: Names,
+    labels: Vec<Label>,
+}
+
+impl Selector {
+    /// Parses the flags' texts.
+    ///
+    /// # Errors
+    /// [`SelectorError::Label`] if a label entry has not exactly one `=`.
+    pub fn parse(filters: &Filters<'_>) -> Result<Self, SelectorError> {
+        Ok(Self {
+            container_name: Names::parse(filters.container_name),
+            image_digest: Names::parse_hashes(filters.image_digest),
+            image_id: Names::parse_hashes(filters.image_id),
+            k8s_namespace: Names::parse(filters.k8s_namespace),
+            k8s_pod_name: Names::parse(filters.k8s_pod_name),
+            k8s_container_name: Names::parse(filters.k8s_container_name),
+            labels: entries(filters.k8s_labels).map(Label::parse).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether it selects every container, whatever its name.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether `container` was asked for.
+    #[must_use]
+    pub fn matches(&self, container: &Container) -> bool {
+        self.container_name.matches(&container.name)
+            && self.image_digest.matches(short_hash(&container.image_digest))
+            && self.image_id.matches(short_hash(&container.image_id))
+            && self.k8s_namespace.matches(&container.k8s.namespace)
+            && self.k8s_pod_name.matches(&container.k8s.pod_name)
+            && self.k8s_container_name.matches(&container.k8s.container_name)
+            && self.labels.iter().all(|label| label.matches(&container.k8s.pod_labels))
+    }
+}
+
+/// One list of names: any of the included ones (if there are any), and none of the excluded ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Names {
+    included: Vec<String>,
+    excluded: Vec<String>,
+}
+
+impl Names {
+    fn parse(text: &str) -> Self {
+        let mut names = Self::default();
+        for entry in entries(text) {
+            match entry.strip_prefix('!') {
+                Some("") => {}
+                Some(name) => names.excluded.push(name.to_owned()),
+                None => names.included.push(entry.to_owned()),
+            }
+        }
+        names
+    }
+
+    fn parse_hashes(text: &str) -> Self {
+        let mut names = Self::parse(text);
+        for name in names.included.iter_mut().chain(&mut names.excluded) {
+            *name = short_hash(name).to_owned();
+        }
+        names
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        (self.included.is_empty() || self.included.iter().any(|other| other == name))
+            && !self.excluded.iter().any(|other| other == name)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Label {
+    key: String,
+    value: String,
+    excluded: bool,
+}
+
+impl Label {
+    fn parse(entry: &str) -> Result<Self, SelectorError> {
+        let (key, value) = entry
+            .split_once('=')
+            .filter(|(key, value)| !key.trim_start_matches('!').is_empty() && !value.contains('='))
+            .ok_or_else(|| SelectorError::Label(entry.to_owned()))?;
+        let excluded = key.starts_with('!') || value.starts_with('!');
+        let bare = |text: &str| text.strip_prefix('!').unwrap_or(text).to_owned();
+        Ok(Self { key: bare(key), value: bare(value), excluded })
+    }
+
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        (labels.get(&self.key) == Some(&self.value)) != self.excluded
+    }
+}
+
+fn entries(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
+}
+
+/// The first digits of a hash, without its algorithm.
+fn short_hash(hash: &str) -> &str {
+    let digits = hash.rsplit_once(':').map_or(hash, |(_, digits)| digits);
+    digits.char_indices().nth(SHORT_HASH).map_or(digits, |(end, _)| &digits[..end])
+}

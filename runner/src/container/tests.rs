@@ -1,0 +1,1 @@
+//! The collection against a real docker.
