@@ -103,7 +103,9 @@ fn filter(ds: &mut DataSource) -> Option<Box<dyn Operator>> {
     Filter::attach(ds, "error_raw!=1,comm==wlcat,fname~^/etc").ok().flatten()
 }
 
-fn measure(name: &str, attach: &[fn(&mut DataSource) -> Option<Box<dyn Operator>>]) {
+type Attach = fn(&mut DataSource) -> Option<Box<dyn Operator>>;
+
+fn measure(name: &str, attach: &[Attach]) {
     let mut ds = source();
     let mut operators: Vec<_> = attach.iter().filter_map(|attach| attach(&mut ds)).collect();
     let mut data = [0_u8; SIZE];

@@ -57,7 +57,7 @@ fn source() -> DataSource {
         .done()
 }
 
-fn attach(place: Place) -> (DataSource, Arc<Known>, Box<dyn Operator>) {
+fn attach(place: &Place) -> (DataSource, Arc<Known>, Box<dyn Operator>) {
     let mut ds = source();
     let known = Arc::new(Known::default());
     known.containers.lock().unwrap().extend([
@@ -65,7 +65,7 @@ fn attach(place: Place) -> (DataSource, Arc<Known>, Box<dyn Operator>) {
         (2, 20, ContainerFields { host_network: true, ..container("two") }),
     ]);
     let lookup = Lookup(known.clone(), ContainerFields::default());
-    let enrich = Enrich::attach(&mut ds, &place, Box::new(lookup)).unwrap();
+    let enrich = Enrich::attach(&mut ds, place, Box::new(lookup)).unwrap();
     (ds, known, enrich)
 }
 
@@ -95,7 +95,7 @@ fn fields(ds: &DataSource) -> String {
 
 #[test]
 fn fields_on_a_host() {
-    insta::assert_snapshot!(fields(&attach(Place::Host).0), @r"
+    insta::assert_snapshot!(fields(&attach(&Place::Host).0), @r"
     k8s Bytes 0 hidden #kubernetes
     k8s.node String -31 hidden #kubernetes columns.ellipsis=middle columns.width=30 template=node
     k8s.namespace String -30 hidden #kubernetes columns.width=30 template=namespace
@@ -119,7 +119,7 @@ fn fields_on_a_host() {
 
 #[test]
 fn fields_on_a_node() {
-    let ds = attach(Place::Node("n1".into())).0;
+    let ds = attach(&Place::Node("n1".into())).0;
     let visible: Vec<&str> =
         ds.fields.iter().skip(2).filter(|f| !f.hidden).map(|f| f.full_name.as_str()).collect();
     insta::assert_snapshot!(visible.join(" "), @r"k8s k8s.node k8s.namespace k8s.podName k8s.containerName k8s.owner");
@@ -134,7 +134,7 @@ fn a_source_without_namespaces_is_left_alone() {
 
 #[test]
 fn the_mount_namespace_decides() {
-    let (ds, _, mut enrich) = attach(Place::Host);
+    let (ds, _, mut enrich) = attach(&Place::Host);
     for (mntns, netns, name) in [
         (1, 10, "one"),
         (2, 10, "two"),
@@ -151,7 +151,7 @@ fn the_mount_namespace_decides() {
 
 #[test]
 fn all_that_is_known_is_filled() {
-    let (ds, _, mut enrich) = attach(Place::Node("n1".into()));
+    let (ds, _, mut enrich) = attach(&Place::Node("n1".into()));
     let data = bytes(&ds, &[("mntns_id", &2_u64.to_ne_bytes())]);
     event(&ds, &data, |e| {
         assert_eq!(enrich.process(e), Verdict::Pass);
@@ -168,7 +168,7 @@ fn all_that_is_known_is_filled() {
 
 #[test]
 fn the_node_is_known_without_a_container() {
-    let (ds, _, mut enrich) = attach(Place::Node("n1".into()));
+    let (ds, _, mut enrich) = attach(&Place::Node("n1".into()));
     event(&ds, &bytes(&ds, &[]), |e| {
         assert_eq!(enrich.process(e), Verdict::Pass);
         assert_eq!(text(&ds, e, "k8s.node"), "n1");
@@ -177,7 +177,7 @@ fn the_node_is_known_without_a_container() {
 
 #[test]
 fn consecutive_events_of_a_container_ask_once() {
-    let (ds, known, mut enrich) = attach(Place::Host);
+    let (ds, known, mut enrich) = attach(&Place::Host);
     for _ in 0..3 {
         assert_eq!(name_of(&ds, &mut enrich, 1, 10), "one");
     }
@@ -186,7 +186,7 @@ fn consecutive_events_of_a_container_ask_once() {
 
 #[test]
 fn a_container_that_came_late_is_seen() {
-    let (ds, known, mut enrich) = attach(Place::Host);
+    let (ds, known, mut enrich) = attach(&Place::Host);
     assert_eq!(name_of(&ds, &mut enrich, 3, 0), "");
     known.containers.lock().unwrap().push((3, 30, container("three")));
     known.generation.fetch_add(1, Ordering::Relaxed);
@@ -195,7 +195,7 @@ fn a_container_that_came_late_is_seen() {
 
 #[test]
 fn a_namespace_of_the_host_does_not_keep_the_last_container() {
-    let (ds, _, mut enrich) = attach(Place::Host);
+    let (ds, _, mut enrich) = attach(&Place::Host);
     assert_eq!(name_of(&ds, &mut enrich, 1, 10), "one");
     assert_eq!(name_of(&ds, &mut enrich, 9, 9), "");
 }
