@@ -77,7 +77,12 @@ impl Burst {
 
 fn spawn(args: &[&str]) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.env("IGX_BENCH_LOAD", args.join(" ")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    command
+        .env("IGX_BENCH_LOAD", args.join(" "))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn end(child: &mut Child) {

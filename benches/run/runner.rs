@@ -50,7 +50,12 @@ impl Setup {
             None => {
                 let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/trace_files");
                 let mut build = Command::new(env!("CARGO_BIN_EXE_igx"));
-                run(build.arg("--store").arg(&store).args(["image", "build"]).arg(example).args(["-t", "trace_files"]));
+                run(build
+                    .arg("--store")
+                    .arg(&store)
+                    .args(["image", "build"])
+                    .arg(example)
+                    .args(["-t", "trace_files"]));
                 "trace_files"
             }
         };
@@ -114,7 +119,8 @@ impl Runner {
         // What is still on its way has this long to come out.
         thread::sleep(Duration::from_secs(1));
         let pid = self.measured(&child);
-        let cost = (measure::status_mb(pid, "VmRSS:"), measure::status_mb(pid, "VmHWM:"), measure::maps_mb(pid));
+        let cost =
+            (measure::status_mb(pid, "VmRSS:"), measure::status_mb(pid, "VmHWM:"), measure::maps_mb(pid));
         let cpu = measure::cpu(pid);
         end(child);
         let written = BufReader::new(File::open(&self.output).unwrap()).lines().count() as u64;
@@ -143,7 +149,10 @@ impl Runner {
             return child.id();
         }
         let children = format!("/proc/{0}/task/{0}/children", child.id());
-        fs::read_to_string(children).ok().and_then(|c| c.split(' ').next()?.parse().ok()).unwrap_or(child.id())
+        fs::read_to_string(children)
+            .ok()
+            .and_then(|c| c.split(' ').next()?.parse().ok())
+            .unwrap_or(child.id())
     }
 }
 

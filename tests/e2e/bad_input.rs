@@ -88,7 +88,8 @@ fn a_compiler_error_is_shown_as_clang_wrote_it() {
 #[test]
 fn an_object_that_sends_nothing_is_no_gadget_to_run() {
     let igx = Igx::new();
-    let path = folder(&igx, "name: x\n", "char _license[] __attribute__((section(\"license\"))) = \"GPL\"; int x;");
+    let path =
+        folder(&igx, "name: x\n", "char _license[] __attribute__((section(\"license\"))) = \"GPL\"; int x;");
     igx.ok(&["image", "build", path.to_str().unwrap(), "-t", "nothing"]);
     let said = igx.fails(&["run", "nothing", "--host"]);
     assert!(said.contains("no tracer"), "{said}");
@@ -97,7 +98,8 @@ fn an_object_that_sends_nothing_is_no_gadget_to_run() {
 #[test]
 fn a_damaged_store_is_told_and_left_as_it_is() {
     let igx = Igx::new();
-    let path = folder(&igx, "name: x\n", "char _license[] __attribute__((section(\"license\"))) = \"GPL\"; int x;");
+    let path =
+        folder(&igx, "name: x\n", "char _license[] __attribute__((section(\"license\"))) = \"GPL\"; int x;");
     igx.ok(&["image", "build", path.to_str().unwrap(), "-t", "fine"]);
     let index = igx.store().join("index.json");
     let whole = fs::read(&index).unwrap();

@@ -98,7 +98,17 @@ impl Docker {
 
     /// Starts a container that does nothing.
     fn idle(&self, container: &str) -> Idle<'_> {
-        self.ok(&["run", "-d", "--network", "igx-test", "--name", container, "tls-client:1", "sleep", "1000"]);
+        self.ok(&[
+            "run",
+            "-d",
+            "--network",
+            "igx-test",
+            "--name",
+            container,
+            "tls-client:1",
+            "sleep",
+            "1000",
+        ]);
         Idle { docker: self, name: container.to_owned() }
     }
 }
@@ -138,7 +148,13 @@ fn containers_are_known_before_their_first_packet_and_others_are_left_out() {
     let docker = Docker::start();
     let igx = Igx::new();
     let mut run = igx.run(&[
-        "trace_sni", "-o", "json", "--containername", "test-trace-sni", "--docker-socketpath", &docker.socket,
+        "trace_sni",
+        "-o",
+        "json",
+        "--containername",
+        "test-trace-sni",
+        "--docker-socketpath",
+        &docker.socket,
     ]);
     let wanted: BTreeSet<String> = (0..STARTS).map(|i| format!("start-{i}.e2e.example")).collect();
     for (i, name) in wanted.iter().enumerate() {

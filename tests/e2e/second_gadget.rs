@@ -19,10 +19,9 @@ fn a_tracepoint_and_a_raw_tracepoint_send_two_kinds_of_events() {
     let mut run = igx.run(&["trace_files", "--host", "-o", "json", "--comm", "true"]);
     let status = Command::new("/bin/true").status().unwrap();
     assert!(status.success());
-    let events = run.events(&[
-        &|e| e["fname"] == "/etc/ld.so.cache" && e["proc"]["comm"] == "true",
-        &|e| e.get("fname").is_none() && e["proc"]["comm"] == "true",
-    ]);
+    let events = run.events(&[&|e| e["fname"] == "/etc/ld.so.cache" && e["proc"]["comm"] == "true", &|e| {
+        e.get("fname").is_none() && e["proc"]["comm"] == "true"
+    }]);
     let open = &events[0];
     assert_eq!(open["flags"], "O_RDONLY|O_CLOEXEC");
     assert_eq!(open["by"], "openat");

@@ -43,9 +43,14 @@ fn curl_is_seen_by_its_own_name() {
     let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
     let resolve = format!("curl.e2e.example:{}:127.0.0.1", server.port);
     let url = format!("https://curl.e2e.example:{}/", server.port);
-    let mut curl = support::Process::start(
-        Command::new("curl").args(["-sk", "--max-time", "10", "--resolve", &resolve, &url]),
-    );
+    let mut curl = support::Process::start(Command::new("curl").args([
+        "-sk",
+        "--max-time",
+        "10",
+        "--resolve",
+        &resolve,
+        &url,
+    ]));
     let event = run.event(|e| is(e, "curl.e2e.example", "curl"));
     assert_eq!(event["proc"]["pid"], curl.pid());
     let _ = curl.0.kill();

@@ -204,7 +204,11 @@ impl TlsServer {
         let port = free_port(address);
         let accept = format!("{address}:{port}");
         let mut command = Command::new("openssl");
-        command.args(["s_server", "-quiet", "-accept", &accept, "-cert"]).arg(certificate).arg("-key").arg(key);
+        command
+            .args(["s_server", "-quiet", "-accept", &accept, "-cert"])
+            .arg(certificate)
+            .arg("-key")
+            .arg(key);
         let process = Process::start(&mut command);
         wait_until(&format!("openssl s_server listens on {accept}"), || listens(port));
         Self { process, port }

@@ -185,6 +185,11 @@ impl Lookup {
         self.view.by_netns.get(&netns).map_or(&[], Vec::as_slice)
     }
 
+    /// Moves whenever an answer may have changed.
+    pub fn epoch(&self) -> u64 {
+        self.table.epoch()
+    }
+
     fn refresh(&mut self) {
         // The epoch is read first: a view that is newer than its epoch is only fetched once more.
         let epoch = self.table.epoch();

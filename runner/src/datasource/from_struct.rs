@@ -1,7 +1,7 @@
 //! From a struct in a gadget's object to the fields of a data source, dressed with what gadget.yaml says.
 
 use gadget::{
-    metadata::Metadata,
+    metadata::{self, Metadata},
     object::{Enumeration, StructField, Tracer},
 };
 
@@ -40,24 +40,46 @@ impl DataSource {
                 tags: member.tags.clone(),
                 annotations: annotations(member),
             };
-            if let Some(described) = described.and_then(|d| d.fields.get(&member.full_name)) {
-                field.tags.extend(described.tags.iter().cloned());
-                if let Some(template) = described.annotations.get("template")
-                    && !field.annotations.expand(template)
-                {
-                    tracing::warn!("gadget.yaml: field {}: unknown template {template:?}", member.full_name);
-                }
-                for (key, value) in described.annotations.iter() {
-                    field.annotations.set(key, value);
-                }
-            }
             field.hidden = field.annotations.is_true("columns.hidden");
+            if let Some(described) = described.and_then(|d| d.fields.get(&member.full_name)) {
+                field.describe(described);
+            }
             if let Some(enumeration) = &member.enumeration {
                 enums.push(EnumField { field: id, enumeration: enumeration.clone() });
             }
             source.fields.push(field);
         }
         (source, enums)
+    }
+
+    /// Adds what gadget.yaml says of the fields that operators added: those from `first` on.
+    pub fn describe_added(&mut self, first: FieldId, metadata: &Metadata) {
+        let Some(described) = metadata.datasources.get(&self.name) else { return };
+        for field in &mut self.fields[first..] {
+            if let Some(described) = described.fields.get(&field.full_name) {
+                field.describe(described);
+            }
+        }
+    }
+}
+
+impl Field {
+    /// Adds what gadget.yaml says of the field.
+    fn describe(&mut self, described: &metadata::Field) {
+        self.tags.extend(described.tags.iter().cloned());
+        if let Some(template) = described.annotations.get("template")
+            && !self.annotations.expand(template)
+        {
+            tracing::warn!("gadget.yaml: field {}: unknown template {template:?}", self.full_name);
+        }
+        for (key, value) in described.annotations.iter() {
+            self.annotations.set(key, value);
+        }
+        match self.annotations.get("columns.hidden") {
+            Some("true") => self.hidden = true,
+            Some(_) if described.annotations.get("columns.hidden").is_some() => self.hidden = false,
+            _ => {}
+        }
     }
 }
 

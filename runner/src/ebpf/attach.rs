@@ -43,7 +43,9 @@ fn attach_all(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Resu
         }
         let kind = section.split('/').next().unwrap_or_default();
         let link = match kind {
-            "tracepoint" | "tp" => attach_tracepoint(&program, target.or(section.split_once('/').map(|s| s.1))),
+            "tracepoint" | "tp" => {
+                attach_tracepoint(&program, target.or(section.split_once('/').map(|s| s.1)))
+            }
             "raw_tracepoint" | "raw_tp" => attach_raw_tracepoint(&program, target),
             "kprobe" | "kretprobe" if target.is_some() => {
                 program.attach_kprobe(kind == "kretprobe", target.unwrap_or_default())

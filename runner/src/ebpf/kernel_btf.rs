@@ -100,7 +100,8 @@ impl KernelBtf {
 /// Picks the types out of the kernel's; nothing if some are missing there.
 fn pick(elf: &[u8], extra: &[SyntheticStruct], enums: &[&str]) -> Result<Vec<u8>, Error> {
     let kernel = Vmlinux::open().map_err(|source| Error::KernelBtf { path: VMLINUX, source })?;
-    let picked = minimal::stand_in(elf, kernel.bytes(), extra, enums).map_err(|e| Error::Relocate(e.to_string()))?;
+    let picked =
+        minimal::stand_in(elf, kernel.bytes(), extra, enums).map_err(|e| Error::Relocate(e.to_string()))?;
     // Only the kernel proper knows what the runner adds, so libbpf cannot be left alone with an object that needs it.
     if picked.missing.is_empty() || !extra.is_empty() {
         return Ok(picked.btf);

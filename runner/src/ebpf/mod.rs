@@ -40,7 +40,9 @@ pub enum Error {
     Socket { netns: u32, source: std::io::Error },
     #[error(transparent)]
     Namespace(#[from] crate::container::namespace::Error),
-    #[error("this kernel has no BTF ({path}: {source}); gadgets need a kernel built with CONFIG_DEBUG_INFO_BTF")]
+    #[error(
+        "this kernel has no BTF ({path}: {source}); gadgets need a kernel built with CONFIG_DEBUG_INFO_BTF"
+    )]
     KernelBtf { path: &'static str, source: std::io::Error },
     #[error("cannot fit the gadget to this kernel: {0}")]
     Relocate(String),

@@ -55,7 +55,9 @@ pub fn encode(key: &str, kind: &ParamType, size: usize, value: &str) -> Result<V
             }
             bytes
         }
-        ParamType::Unknown => return Err(fail("the gadget's parameter has a type that has no text form".into())),
+        ParamType::Unknown => {
+            return Err(fail("the gadget's parameter has a type that has no text form".into()));
+        }
     };
     if bytes.len() > size {
         return Err(fail(format!("does not fit in {size} bytes")));

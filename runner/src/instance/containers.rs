@@ -57,9 +57,10 @@ impl Watcher for Follower {
         if self.socket_filters.is_empty() {
             return;
         }
-        let attached = namespace::open_netns(container.pid)
-            .map_err(ebpf::Error::from)
-            .and_then(|file: File| self.socket_filters.iter().try_for_each(|f| f.attach(container.netns, &file)));
+        let attached =
+            namespace::open_netns(container.pid).map_err(ebpf::Error::from).and_then(|file: File| {
+                self.socket_filters.iter().try_for_each(|f| f.attach(container.netns, &file))
+            });
         if let Err(error) = attached {
             tracing::warn!("container {}: {error}", container.name);
         }

@@ -23,7 +23,9 @@ pub enum Error {
     Object { image: String, source: object::Error },
     #[error("{0} has no eBPF program: this version runs only gadgets that have one")]
     NoObject(String),
-    #[error("{0} has nothing to show: its object defines no tracer (this version runs no snapshots or top gadgets)")]
+    #[error(
+        "{0} has nothing to show: its object defines no tracer (this version runs no snapshots or top gadgets)"
+    )]
     NoTracer(String),
 }
 

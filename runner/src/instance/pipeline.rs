@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gadget::btf::Btf;
+use gadget::{btf::Btf, metadata::Metadata};
 
 use super::{gadget::Source, lookup::Containers, run::Options};
 use crate::{
@@ -47,6 +47,7 @@ impl Pipeline {
     /// enums that events hold.
     pub(super) fn prepare(
         source: &Source,
+        metadata: &Metadata,
         options: &Options,
         lookup: Lookup,
         kernel_types: Option<&[u8]>,
@@ -59,6 +60,7 @@ impl Pipeline {
         operators.extend(Enrich::attach(&mut data, &enrich::Place::Host, containers));
         operators.extend(Format::attach(&mut data));
         operators.extend(Users::attach(&mut data, Path::new("/")));
+        data.describe_added(source.data.fields.len(), metadata);
         if let Some(rules) = &options.filter {
             operators.extend(Filter::attach(&data, rules)?);
         }
@@ -106,13 +108,18 @@ impl Pipeline {
 
 /// The enum fields that get a text beside them: those whose text has a name. The kernel's own names of the values
 /// win over those that the object was built with.
-fn named_enums(data: &DataSource, fields: &[EnumField], kernel_types: Option<&[u8]>) -> Vec<enums::EnumField> {
+fn named_enums(
+    data: &DataSource,
+    fields: &[EnumField],
+    kernel_types: Option<&[u8]>,
+) -> Vec<enums::EnumField> {
     let kernel = kernel_types.and_then(|types| Btf::parse(types).ok());
     fields
         .iter()
         .filter_map(|e| {
             let field = &data.fields[e.field];
-            let target = field.annotations.get("ebpf.formatter.enum").or_else(|| field.name.strip_suffix("_raw"))?;
+            let target =
+                field.annotations.get("ebpf.formatter.enum").or_else(|| field.name.strip_suffix("_raw"))?;
             let of_kernel = kernel.as_ref().and_then(|btf| {
                 let found = btf.find_enum(&e.enumeration.name)?;
                 Some(btf.enumerators(found).map(|v| (v.name.to_owned(), v.value)).collect())
@@ -121,7 +128,11 @@ fn named_enums(data: &DataSource, fields: &[EnumField], kernel_types: Option<&[u
                 field: e.field,
                 target: target.to_owned(),
                 bitfield: e.enumeration.bitfield,
-                separator: field.annotations.get("ebpf.formatter.bitfield.separator").unwrap_or("|").to_owned(),
+                separator: field
+                    .annotations
+                    .get("ebpf.formatter.bitfield.separator")
+                    .unwrap_or("|")
+                    .to_owned(),
                 values: of_kernel.unwrap_or_else(|| e.enumeration.values.clone()),
             })
         })

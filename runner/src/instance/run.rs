@@ -144,12 +144,21 @@ pub fn run(
     let types = types(gadget, &btf, owner.is_some())?;
     let mut pipelines = Vec::new();
     for source in &gadget.sources {
-        pipelines.push(Pipeline::prepare(source, options, collection.lookup(), types.as_ref().map(ObjectBtf::bytes))?);
+        pipelines.push(Pipeline::prepare(
+            source,
+            &gadget.metadata,
+            options,
+            collection.lookup(),
+            types.as_ref().map(ObjectBtf::bytes),
+        )?);
     }
     let (loaded, filter_map) = load(gadget, options, types.as_ref(), owner.as_ref())?;
     let attached = attach::attach(&loaded, &gadget.attach_targets())?;
-    let follower =
-        Arc::new(Follower { selector: options.selector.clone(), filter_map, socket_filters: attached.socket_filters });
+    let follower = Arc::new(Follower {
+        selector: options.selector.clone(),
+        filter_map,
+        socket_filters: attached.socket_filters,
+    });
     if options.host {
         follower.watch_host()?;
     }
@@ -276,7 +285,11 @@ fn read(
         ready.flush();
         if let Some(error) = ready.failed.take() {
             // Whoever read the output has had enough.
-            return if error.kind() == io::ErrorKind::BrokenPipe { Ok(reader.lost()) } else { Err(Error::Write(error)) };
+            return if error.kind() == io::ErrorKind::BrokenPipe {
+                Ok(reader.lost())
+            } else {
+                Err(Error::Write(error))
+            };
         }
         drop(ready);
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
@@ -289,7 +302,9 @@ fn read(
         }
         let mut polled = vec![PollFd::new(stop, PollFlags::POLLIN)];
         if !busy {
-            polled.extend(descriptors.iter().map(|&fd| PollFd::new(reader::borrow(&reader, fd), PollFlags::POLLIN)));
+            polled.extend(
+                descriptors.iter().map(|&fd| PollFd::new(reader::borrow(&reader, fd), PollFlags::POLLIN)),
+            );
         }
         let wait = if busy { PollTimeout::ZERO } else { timeout(left) };
         match poll(&mut polled, wait) {

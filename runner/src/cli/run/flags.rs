@@ -19,7 +19,12 @@ pub(crate) fn command() -> Command {
              'igx run IMAGE --help' also lists the flags that the gadget itself brings.",
         )
         .arg_required_else_help(true)
-        .arg(Arg::new("image").required(true).value_name("IMAGE").help("The gadget's image, such as trace_sni"))
+        .arg(
+            Arg::new("image")
+                .required(true)
+                .value_name("IMAGE")
+                .help("The gadget's image, such as trace_sni"),
+        )
         .arg(
             Arg::new("timeout")
                 .short('t')
@@ -64,14 +69,9 @@ pub(crate) fn command() -> Command {
                 .help_heading(OUTPUT)
                 .help("Columns to show: a,b replaces them, +a adds one, -b leaves one out"),
         )
-        .arg(
-            Arg::new("filter")
-                .short('F')
-                .long("filter")
-                .value_name("RULE,...")
-                .help_heading(OUTPUT)
-                .help("Show only events for which all rules hold: field==value, !=, <, <=, >, >=, ~regex, !~regex"),
-        )
+        .arg(Arg::new("filter").short('F').long("filter").value_name("RULE,...").help_heading(OUTPUT).help(
+            "Show only events for which all rules hold: field==value, !=, <, <=, >, >=, ~regex, !~regex",
+        ))
         .arg(
             Arg::new("pull")
                 .long("pull")
@@ -128,7 +128,11 @@ pub(crate) fn param_values(params: &[Param], matches: &ArgMatches) -> Vec<(Strin
 fn with_default(param: &Param) -> String {
     // The value that switches a process filter off says nothing to a person.
     let off = param.selects_process || param.default.is_empty();
-    if off { param.description.clone() } else { format!("{} [default: {}]", param.description, param.default) }
+    if off {
+        param.description.clone()
+    } else {
+        format!("{} [default: {}]", param.description, param.default)
+    }
 }
 
 /// A flag that is true when named, and takes `=true` or `=false`.

@@ -50,7 +50,10 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let full = super::command().mut_subcommand("run", |_| flags::command_for(&params));
     let matches = full.try_get_matches_from(args)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(()) };
-    anyhow::ensure!(nix::unistd::geteuid().is_root(), "igx must be root to run eBPF programs: try 'sudo igx run'");
+    anyhow::ensure!(
+        nix::unistd::geteuid().is_root(),
+        "igx must be root to run eBPF programs: try 'sudo igx run'"
+    );
     let summary = start(&gadget, matches)?;
     say_losses(&summary);
     Ok(())
