@@ -53,7 +53,7 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
         return run::main(args, &arguments);
     }
     let matches = command().try_get_matches_from(args)?;
-    start_log(&matches);
+    start_log(matches.get_flag("verbose"));
     match matches.subcommand() {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
         Some(("completions", sub)) => completions::run(sub, command()),
@@ -77,8 +77,8 @@ fn images(matches: &ArgMatches, store: Option<&Path>) -> anyhow::Result<()> {
 }
 
 /// Warnings, and with `--verbose` all that is being done, go to stderr.
-fn start_log(matches: &ArgMatches) {
-    let level = if matches.get_flag("verbose") { tracing::Level::DEBUG } else { tracing::Level::WARN };
+fn start_log(verbose: bool) {
+    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
     let _ = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())

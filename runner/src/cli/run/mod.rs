@@ -7,6 +7,7 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal},
     os::fd::AsFd,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use super::places;
 use crate::{
     container::{self, Filters, Selector},
     ebpf,
-    instance::{self, Gadget, Loss, Notice, Options, Pull, Summary},
+    instance::{self, Gadget, Loss, Notice, Options, Summary},
 };
 
 pub(super) use arguments::Arguments;
@@ -36,15 +37,12 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
         globals.try_get_matches_from(args)?;
         return Ok(());
     };
-    // What the image's location depends on is needed before the rest can be parsed.
-    let early = super::command().mut_subcommand("run", |c| c.ignore_errors(true).disable_help_flag(true));
-    let early = early.try_get_matches_from(args).unwrap_or_default();
-    super::start_log(&early);
-    let (pull, verify) = early.subcommand_matches("run").map_or((Pull::Missing, true), image_policy);
-    let path = places::store(&early).map_or_else(Store::default_path, Ok)?;
+    super::start_log(found.verbose());
+    let path = found.store().map(PathBuf::from).map_or_else(Store::default_path, Ok)?;
     let store = Store::open(path)?;
-    let gadget = Gadget::open(instance::resolve(&store, name, pull, verify)?)?;
+    let image = instance::resolve(&store, name, found.pull(), found.verify_image())?;
     drop(store);
+    let gadget = Gadget::open(image)?;
 
     let params = gadget.params.clone();
     let full = super::command().mut_subcommand("run", |_| flags::command_for(&params));
@@ -57,15 +55,6 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let summary = start(&gadget, matches)?;
     say_losses(&summary);
     Ok(())
-}
-
-fn image_policy(matches: &ArgMatches) -> (Pull, bool) {
-    let pull = match matches.try_get_one::<String>("pull").ok().flatten().map(String::as_str) {
-        Some("always") => Pull::Always,
-        Some("never") => Pull::Never,
-        _ => Pull::Missing,
-    };
-    (pull, matches.try_get_one::<bool>("verify-image").ok().flatten().copied().unwrap_or(true))
 }
 
 fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
