@@ -110,7 +110,7 @@ find_server_name(struct __sk_buff *skb, __u32 hello, __u32 len, __u32 end, struc
 			return SNI_MALFORMED;
 		if (type_len >> 16 == EXT_SERVER_NAME)
 			return read_server_name(skb, at, ext_len, end, name);
-		at += ext_len;
+		at = forget(skb, at + ext_len);
 	}
 	return at == hello_end ? SNI_NO_NAME : SNI_TOO_MANY_EXTENSIONS;
 }

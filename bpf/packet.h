@@ -16,6 +16,19 @@ __u64 load_byte(void *skb, __u64 off) asm("llvm.bpf.load.byte");
 __u64 load_half(void *skb, __u64 off) asm("llvm.bpf.load.half");
 __u64 load_word(void *skb, __u64 off) asm("llvm.bpf.load.word");
 
+/*
+ * The same value, of which the verifier knows nothing: what it reads from the context is any
+ * number. Where several paths meet, they are then one state and what follows is verified once, not
+ * once for each path.
+ */
+static __always_inline __u32 forget(struct __sk_buff *skb, __u32 value)
+{
+	volatile __u32 *scratch = &skb->cb[4];
+
+	*scratch = value;
+	return *scratch;
+}
+
 enum {
 	ETH_P_VLAN = 0x8100,
 	ETH_P_QINQ = 0x88A8,
@@ -93,6 +106,8 @@ static __always_inline bool find_tcp(struct __sk_buff *skb, struct packet *pkt)
 	} else {
 		return false;
 	}
+	pkt->l3 = forget(skb, pkt->l3);
+	pkt->tcp = forget(skb, pkt->tcp);
 	hlen = (load_byte(skb, pkt->tcp + 12) >> 4) * 4;
 	pkt->payload = pkt->tcp + hlen;
 	return hlen >= TCP_MIN_HLEN && pkt->payload < skb->len;

@@ -179,9 +179,15 @@ int ig_trace_sni(struct __sk_buff *skb)
 	if (!find_tcp(skb, &pkt) || !starts_hello(skb, &pkt))
 		return 0;
 	find_end(skb, &pkt);
+	pkt.version = forget(skb, pkt.version);
+	pkt.end = forget(skb, pkt.end);
+	pkt.payload = forget(skb, pkt.payload);
 	reason = find_name_in_payload(skb, &pkt, &name);
-	if (reason == SNI_READ)
+	if (reason == SNI_READ) {
+		name.off = forget(skb, name.off);
+		name.len = forget(skb, name.len);
 		reason = report(skb, &pkt, &name);
+	}
 	if (reason != SNI_READ)
 		gadget_count(&sni_unread, reason);
 	return 0;

@@ -1,0 +1,11 @@
+//! Drives the real program, in this machine's kernel, with one packet at a time (`BPF_PROG_TEST_RUN`), and reads
+//! what it sends. Needs root.
+
+mod corpus;
+mod filters;
+mod frame;
+mod hello;
+mod hostile;
+mod limits;
+mod reference;
+mod tap;
