@@ -166,7 +166,7 @@ mod tests {
     fn names_include_and_exclude() {
         let named = |list, name: &str| {
             selects(Filters { container_name: list, ..Filters::default() }, |container| {
-                container.name = name.into()
+                container.name = name.into();
             })
         };
         assert!(named("", "web"));

@@ -1,4 +1,4 @@
-//! The collection against a real docker: a daemon of the tests' own, started once and stopped by the last test.
+//! The collection against a real docker: each test starts a daemon of its own and stops it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -324,6 +324,18 @@ fn await_file(path: &Path) {
         assert!(began.elapsed() < PATIENCE, "{} does not appear", path.display());
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn what_is_not_held_is_found_by_dockers_events() {
+    let _alone = alone();
+    let docker = Docker::start();
+    let config = Config { runtime_path: Some(PathBuf::from("/nonexistent")), ..docker.config() };
+    let collection = Collection::start(&config).unwrap();
+    let changes = Slow::subscribed(&collection, Duration::ZERO);
+    docker.sleeper("unheld");
+    let (container, _) = next_added(&changes, "unheld");
+    assert_eq!(container.pid, docker.pid_of("unheld"));
 }
 
 #[test]
