@@ -191,16 +191,24 @@ impl Groups {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            if fds[0].any().unwrap_or(true) {
-                return Ok(());
-            }
             for held in take(&self.folders)? {
+                if self.is_stopping() {
+                    return Ok(());
+                }
                 starts.read(&self.folders, &held);
             }
             for held in take(&self.runtimes)? {
                 starts.executed(&self.folders, &held);
             }
+            if self.is_stopping() {
+                return Ok(());
+            }
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        let mut fds = [PollFd::new(self.stop.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO) != Ok(0)
     }
 }
 

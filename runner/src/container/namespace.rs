@@ -138,3 +138,26 @@ fn inode(kind: &'static str, pid: &str) -> Result<u64, Error> {
 fn netns_number(inode: u64) -> u32 {
     inode as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_runs_in_another_network_namespace_and_nowhere_else() {
+        let mut child = std::process::Command::new("unshare").args(["-n", "sleep", "60"]).spawn().unwrap();
+        let own = own_netns().unwrap();
+        while netns(child.id()).unwrap() == own {
+            thread::yield_now();
+        }
+        let file = open_netns(child.id()).unwrap();
+        // The thread's own entry: `self` names the process' first thread.
+        let inside =
+            in_netns(&file, || Path::new("/proc/thread-self/ns/net").metadata().unwrap().ino()).unwrap();
+        assert_eq!(u64::from(netns_of(&file).unwrap()), inside);
+        assert_eq!(own_netns().unwrap(), own);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(netns(child.id()).is_err());
+    }
+}

@@ -150,3 +150,86 @@ fn short_hash(hash: &str) -> &str {
     let digits = hash.rsplit_once(':').map_or(hash, |(_, digits)| digits);
     digits.char_indices().nth(SHORT_HASH).map_or(digits, |(end, _)| &digits[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::paper;
+    use super::*;
+
+    fn selects(filters: Filters<'_>, change: impl FnOnce(&mut Container)) -> bool {
+        let mut container = paper("c", 1, 1);
+        change(&mut container);
+        Selector::parse(&filters).unwrap().matches(&container)
+    }
+
+    #[test]
+    fn names_include_and_exclude() {
+        let named = |list, name: &str| {
+            selects(Filters { container_name: list, ..Filters::default() }, |container| {
+                container.name = name.into();
+            })
+        };
+        assert!(named("", "web"));
+        assert!(named("db, web", "web"));
+        assert!(!named("db", "web"));
+        assert!(!named("we", "web"));
+        assert!(!named("!web", "web"));
+        assert!(named("!web", "db"));
+        assert!(!named("web,!web", "web"));
+        assert!(named("!", "web"));
+    }
+
+    #[test]
+    fn every_condition_holds() {
+        let filters = Filters { k8s_namespace: "prod", k8s_pod_name: "!b", ..Filters::default() };
+        let pod = |namespace: &str, name: &str| {
+            selects(filters, |container| {
+                container.k8s.namespace = namespace.into();
+                container.k8s.pod_name = name.into();
+            })
+        };
+        assert!(pod("prod", "a"));
+        assert!(!pod("prod", "b"));
+        assert!(!pod("test", "a"));
+    }
+
+    #[test]
+    fn digests_compare_by_their_first_twelve_digits() {
+        let digest = |wanted| {
+            selects(Filters { image_digest: wanted, ..Filters::default() }, |container| {
+                container.image_digest = "sha256:0123456789abcdef".into();
+            })
+        };
+        assert!(digest("sha256:0123456789abcdef"));
+        assert!(digest("0123456789abcdef"));
+        assert!(digest("0123456789ab"));
+        assert!(!digest("0123456789ac"));
+        assert!(!digest("01234"));
+        assert!(!digest("!sha256:0123456789ab"));
+    }
+
+    #[test]
+    fn labels_compare_key_and_value() {
+        let labelled = |wanted| {
+            selects(Filters { k8s_labels: wanted, ..Filters::default() }, |container| {
+                container.k8s.pod_labels.insert("app".to_owned(), "web".to_owned());
+            })
+        };
+        assert!(labelled("app=web"));
+        assert!(!labelled("app=web,tier=db"));
+        assert!(!labelled("!app=web"));
+        assert!(!labelled("app=!web"));
+        assert!(labelled("app=!db,tier=!db"));
+        for bad in ["app", "=web", "a=b=c", "!=x"] {
+            let filters = Filters { k8s_labels: bad, ..Filters::default() };
+            assert_eq!(Selector::parse(&filters), Err(SelectorError::Label(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn nothing_asked_is_everything() {
+        assert!(Selector::parse(&Filters::default()).unwrap().is_empty());
+        let filters = Filters { container_name: "a", ..Filters::default() };
+        assert!(!Selector::parse(&filters).unwrap().is_empty());
+    }
+}

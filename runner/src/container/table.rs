@@ -212,3 +212,88 @@ fn says_as_much(known: &Container, other: &Container) -> bool {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::paper;
+    use super::*;
+
+    #[derive(Default)]
+    struct Diary(Mutex<Vec<String>>);
+
+    impl Diary {
+        fn entries(&self) -> Vec<String> {
+            std::mem::take(&mut lock(&self.0))
+        }
+    }
+
+    impl Watcher for Diary {
+        fn added(&self, container: &Arc<Container>) {
+            lock(&self.0).push(format!("+{}", container.id));
+        }
+
+        fn removed(&self, container: &Arc<Container>) {
+            lock(&self.0).push(format!("-{}", container.id));
+        }
+    }
+
+    #[test]
+    fn a_watcher_is_told_once_of_each() {
+        let (table, diary) = (Table::default(), Arc::new(Diary::default()));
+        table.add(paper("a", 1, 10));
+        table.subscribe(Arc::clone(&diary) as Arc<dyn Watcher>);
+        assert_eq!(diary.entries(), ["+a"]);
+        assert!(table.add(paper("a", 1, 10)).is_none());
+        assert_eq!(diary.entries(), [""; 0]);
+        table.remove("a", 2);
+        assert_eq!(diary.entries(), [""; 0], "another process ended");
+        table.remove("a", 1);
+        assert_eq!(diary.entries(), ["-a"]);
+    }
+
+    #[test]
+    fn a_name_learned_late_replaces_an_id() {
+        let table = Table::default();
+        let nameless = Container { name: "a".into(), ..paper("a", 1, 10) };
+        table.add(nameless.clone());
+        assert!(table.add(paper("a", 1, 10)).is_some());
+        assert!(table.add(nameless).is_none());
+        assert_eq!(&*table.list()[0].name, "name-a");
+    }
+
+    #[test]
+    fn a_reused_inode_is_the_new_containers() {
+        let (table, diary) = (Arc::new(Table::default()), Arc::new(Diary::default()));
+        table.subscribe(Arc::clone(&diary) as Arc<dyn Watcher>);
+        let mut lookup = Lookup::new(Arc::clone(&table));
+        table.add(paper("old", 1, 10));
+        assert_eq!(lookup.by_mntns(10).map(|found| &*found.id), Some("old"));
+        table.add(paper("new", 2, 10));
+        // Removed first: whoever keeps inodes must not lose the new one's.
+        assert_eq!(diary.entries(), ["+old", "-old", "+new"]);
+        table.remove("old", 1);
+        assert_eq!(diary.entries(), [""; 0]);
+        assert_eq!(lookup.by_mntns(10).map(|found| &*found.id), Some("new"));
+    }
+
+    #[test]
+    fn an_ended_one_is_found_for_its_grace() {
+        let table = Arc::new(Table::default());
+        let mut lookup = Lookup::new(Arc::clone(&table));
+        table.add(paper("a", 1, 10));
+        table.remove("a", 1);
+        assert!(table.list().is_empty());
+        assert!(lookup.by_mntns(10).is_some() && lookup.by_netns(1).len() == 1);
+        let due = table.purge(Instant::now()).unwrap();
+        assert!(lookup.by_mntns(10).is_some());
+        assert_eq!(table.purge(due), None);
+        assert!(lookup.by_mntns(10).is_none() && lookup.by_netns(1).is_empty());
+    }
+
+    #[test]
+    fn the_hosts_network_belongs_to_no_container() {
+        let table = Arc::new(Table::default());
+        table.add(Container { host_network: true, ..paper("a", 1, 10) });
+        assert!(Lookup::new(table).by_netns(1).is_empty());
+    }
+}

@@ -119,8 +119,10 @@ impl<'a> Arguments<'a> {
                 creates |= argument == b"create";
             }
         }
-        let path = |bytes: &'a [u8]| Path::new(OsStr::from_bytes(bytes));
-        creates.then_some(Self { bundle: path(bundle?), pid_file: path(pid_file?) })
+        let path = |value: Option<&'a [u8]>| {
+            value.filter(|bytes| !bytes.is_empty()).map(|bytes| Path::new(OsStr::from_bytes(bytes)))
+        };
+        creates.then_some(Self { bundle: path(bundle)?, pid_file: path(pid_file)? })
     }
 }
 
