@@ -81,10 +81,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The next line of output.
     pub(crate) fn line(&mut self) -> String {
         match self.out.recv_timeout(PATIENCE) {
