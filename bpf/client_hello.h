@@ -77,6 +77,8 @@ find_server_name(struct __sk_buff *skb, __u32 hello, __u32 len, __u32 end, struc
 {
 	__u32 hello_end = hello + len;
 	__u32 at = hello + HELLO_SESSION_ID;
+	__u32 ext_len = 0;
+	bool found = false;
 
 	if (at + 1 > end)
 		return SNI_SPLIT;
@@ -95,24 +97,24 @@ find_server_name(struct __sk_buff *skb, __u32 hello, __u32 len, __u32 end, struc
 	if (at + 2 + load_half(skb, at) != hello_end)
 		return SNI_MALFORMED;
 	at += 2;
-	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+	for (int i = 0; i < MAX_EXTENSIONS && at != hello_end; i++) {
 		__u32 type_len;
-		__u32 ext_len;
 
-		if (at == hello_end)
-			return SNI_NO_NAME;
 		if (at + EXT_HLEN > end)
 			return at + EXT_HLEN > hello_end ? SNI_MALFORMED : SNI_SPLIT;
 		type_len = load_word(skb, at);
+		at = forget(skb, at + EXT_HLEN);
 		ext_len = type_len & 0xffff;
-		at += EXT_HLEN;
 		if (at + ext_len > hello_end)
 			return SNI_MALFORMED;
-		if (type_len >> 16 == EXT_SERVER_NAME)
-			return read_server_name(skb, at, ext_len, end, name);
-		at = forget(skb, at + ext_len);
+		found = type_len >> 16 == EXT_SERVER_NAME;
+		if (found)
+			break;
+		at += ext_len;
 	}
-	return at == hello_end ? SNI_NO_NAME : SNI_TOO_MANY_EXTENSIONS;
+	if (!found)
+		return at == hello_end ? SNI_NO_NAME : SNI_TOO_MANY_EXTENSIONS;
+	return read_server_name(skb, at, forget(skb, ext_len), end, name);
 }
 
 /* The same for a payload that starts_hello(), from its record header on. */

@@ -77,6 +77,7 @@ static __always_inline bool find_tcp6(struct __sk_buff *skb, struct packet *pkt)
 	for (int i = 0; i < GADGET_IPV6_MAX_EXT; i++) {
 		if (gadget_ipv6_step(skb, &pkt->tcp, &proto) <= 0)
 			return false;
+		pkt->tcp = forget(skb, pkt->tcp);
 		if (proto == GADGET_IPPROTO_TCP)
 			return true;
 	}
@@ -97,6 +98,7 @@ static __always_inline bool find_tcp(struct __sk_buff *skb, struct packet *pkt)
 		protocol = load_half(skb, pkt->l3 + VLAN_HLEN - 2);
 		pkt->l3 += VLAN_HLEN;
 	}
+	pkt->l3 = forget(skb, pkt->l3);
 	if (protocol == GADGET_ETH_P_IP) {
 		if (!find_tcp4(skb, pkt))
 			return false;
@@ -106,7 +108,6 @@ static __always_inline bool find_tcp(struct __sk_buff *skb, struct packet *pkt)
 	} else {
 		return false;
 	}
-	pkt->l3 = forget(skb, pkt->l3);
 	pkt->tcp = forget(skb, pkt->tcp);
 	hlen = (load_byte(skb, pkt->tcp + 12) >> 4) * 4;
 	pkt->payload = pkt->tcp + hlen;

@@ -91,39 +91,47 @@ static __always_inline bool fill_endpoints(struct __sk_buff *skb, const struct p
 	event->dst.port = ports;
 	event->src.proto_raw = event->dst.proto_raw = GADGET_IPPROTO_TCP;
 	event->src.version = event->dst.version = pkt->version;
-	if (pkt->version == 4)
-		return !bpf_skb_load_bytes(skb, pkt->l3 + 12, &event->src.addr_raw, 4) &&
-		       !bpf_skb_load_bytes(skb, pkt->l3 + 16, &event->dst.addr_raw, 4);
-	return !bpf_skb_load_bytes(skb, pkt->l3 + 8, &event->src.addr_raw, 16) &&
-	       !bpf_skb_load_bytes(skb, pkt->l3 + 24, &event->dst.addr_raw, 16);
+	/* Both addresses lie side by side, so one load does. */
+	if (pkt->version == 4) {
+		__u32 addrs[2];
+
+		if (bpf_skb_load_bytes(skb, pkt->l3 + 12, addrs, sizeof(addrs)))
+			return false;
+		event->src.addr_raw.v4 = addrs[0];
+		event->dst.addr_raw.v4 = addrs[1];
+	} else {
+		__u64 addrs[4];
+
+		if (bpf_skb_load_bytes(skb, pkt->l3 + 8, addrs, sizeof(addrs)))
+			return false;
+		__builtin_memcpy(&event->src.addr_raw, addrs, 16);
+		__builtin_memcpy(&event->dst.addr_raw, addrs + 2, 16);
+	}
+	return true;
 }
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "ends_at() takes the first byte of a word for its lowest"
+#endif
+
 /*
- * Whether the first `len` bytes have none that is zero. With one, whoever reads a C string would
- * take a part of the name for the whole. Eight bytes a step: subtracting one from each byte borrows
- * only where it is zero.
+ * Whether the first zero byte of `name`, which has one, is at `len`. With an earlier one, whoever
+ * reads a C string would take a part of the name for the whole. Eight bytes a step: subtracting one
+ * from each byte borrows only where it is zero, and of the bytes where that shows, the lowest is
+ * always right.
  */
-static __always_inline bool has_no_zero(const char name[NAME_SIZE], __u32 len)
+static __always_inline bool ends_at(const char name[NAME_SIZE], __u32 len)
 {
 	const __u64 ones = 0x0101010101010101;
 	const __u64 *words = (const __u64 *)name;
 
 	for (__u32 i = 0; i < NAME_SIZE / 8; i++) {
-		__u64 word;
+		__u64 zeros = (words[i] - ones) & ~words[i] & (ones << 7);
 
-		if (i * 8 >= len)
-			break;
-		word = words[i];
-		if (len - i * 8 < 8)
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-			word |= ~0ULL << ((len & 7) * 8);
-#else
-			word |= ~0ULL >> ((len & 7) * 8);
-#endif
-		if ((word - ones) & ~word & (ones << 7))
-			return false;
+		if (zeros)
+			return i == len / 8 && (zeros & -zeros) == 0x80ULL << (len % 8 * 8);
 	}
-	return true;
+	return false;
 }
 
 static __always_inline enum sni_unread_reason load_name(struct __sk_buff *skb,
@@ -133,7 +141,7 @@ static __always_inline enum sni_unread_reason load_name(struct __sk_buff *skb,
 
 	if (!len || bpf_skb_load_bytes(skb, name->off, to, len))
 		return SNI_NOT_LOADED;
-	return has_no_zero(to, len) ? SNI_READ : SNI_MALFORMED;
+	return forget(skb, ends_at(to, len)) ? SNI_READ : SNI_MALFORMED;
 }
 
 static __always_inline enum sni_unread_reason

@@ -33,7 +33,12 @@ fn every_captured_hello_gives_its_name_in_every_wrapping() {
     assert!(samples.len() >= 8, "only {} samples", samples.len());
     for sample in &samples {
         for (wrapping, frame) in frame::wrapped(&sample.payload) {
-            assert_eq!(tap.names(&frame), [sample.name.clone()], "{} over {wrapping}", sample.file);
+            assert_eq!(
+                tap.names(&frame),
+                std::slice::from_ref(&sample.name),
+                "{} over {wrapping}",
+                sample.file
+            );
         }
     }
     assert_eq!((tap.unread_all(), tap.lost()), (0, 0));

@@ -78,9 +78,8 @@ enum {
 	GADGET_IPPROTO_AH = 51,
 	GADGET_IPPROTO_DSTOPTS = 60,
 	GADGET_IPV6_HLEN = 40,
-	/* Hop-by-hop, destination, routing, destination again, fragment, authentication, and two to
-	   spare. */
-	GADGET_IPV6_MAX_EXT = 8,
+	/* Those of RFC 8200, section 4.1: destination options may come twice. */
+	GADGET_IPV6_MAX_EXT = 6,
 };
 
 /*
