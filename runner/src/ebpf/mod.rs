@@ -8,6 +8,7 @@ pub mod kernel_btf;
 pub mod load;
 pub mod param;
 pub mod reader;
+mod ring;
 pub mod socket_filter;
 mod tracefs;
 

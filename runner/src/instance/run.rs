@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     io::{self, Write},
+    ops::Range,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     sync::Arc,
@@ -42,8 +43,9 @@ const UNOWNED_MAP: &str = "gadget_unowned";
 /// Output is written when the kernel's buffers are empty, and before that when this many bytes have gathered.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// After this many events at once, the reader rests a moment instead of being woken for each one that follows.
-const BUSY_EVENTS: usize = 32;
+/// After so many events at once, the reader rests a moment instead of being woken for each one that follows. After
+/// more it has no time to rest.
+const BUSY_EVENTS: Range<usize> = 32..1024;
 const BUSY_REST: Duration = Duration::from_micros(500);
 
 /// What a run shows, and how.
@@ -277,8 +279,7 @@ fn read(
             (map, Box::new(callback) as reader::Callback<'_>)
         })
         .collect();
-    let reader = Reader::new(sources)?;
-    let descriptors: Vec<_> = reader.descriptors().collect();
+    let mut reader = Reader::new(sources)?;
     loop {
         let count = reader.consume()?;
         let mut ready = sink.borrow_mut();
@@ -296,15 +297,13 @@ fn read(
         if left == Some(Duration::ZERO) {
             return Ok(reader.lost());
         }
-        let busy = count >= BUSY_EVENTS;
+        let busy = BUSY_EVENTS.contains(&count);
         if busy {
             thread::sleep(BUSY_REST);
         }
         let mut polled = vec![PollFd::new(stop, PollFlags::POLLIN)];
         if !busy {
-            polled.extend(
-                descriptors.iter().map(|&fd| PollFd::new(reader::borrow(&reader, fd), PollFlags::POLLIN)),
-            );
+            polled.extend(reader.descriptors().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         let wait = if busy { PollTimeout::ZERO } else { timeout(left) };
         match poll(&mut polled, wait) {
