@@ -128,6 +128,12 @@ pub fn run(
     out: &mut dyn Write,
     notice: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Summary, Error> {
+    attach::check(&gadget.object)?;
+    if gadget.image.wasm.is_some() {
+        notice(Notice::Warning(
+            "this version does not run the gadget's WebAssembly module: what it fills stays empty",
+        ));
+    }
     let deadline = options.timeout.map(|t| Instant::now() + t);
     let btf = KernelBtf::new(options.cache.clone());
     let sockets = gadget.has_map(SOCKETS_MAP);
