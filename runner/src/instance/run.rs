@@ -79,6 +79,8 @@ pub struct Loss {
     pub buffer_full: u64,
     /// Nobody knew the process that an event should be filtered by.
     pub unknown_owner: u64,
+    /// A socket found no room in the table of owners.
+    pub no_room_for_owner: u64,
 }
 
 /// How a run went.
@@ -191,6 +193,7 @@ pub fn run(
     }
     summary.loss.buffer_full += lost_in_perf;
     summary.loss.unknown_owner = loaded.counter(UNOWNED_MAP);
+    summary.loss.no_room_for_owner = owner.as_ref().map_or(0, SocketOwner::lost);
     Ok(summary)
 }
 

@@ -107,11 +107,14 @@ fn terminal_width() -> Option<u16> {
 }
 
 fn say_losses(summary: &Summary) {
-    let Loss { buffer_full, unknown_owner } = summary.loss;
+    let Loss { buffer_full, unknown_owner, no_room_for_owner } = summary.loss;
     if buffer_full > 0 {
         eprintln!("lost {buffer_full} events: they came faster than they could be written");
     }
     if unknown_owner > 0 {
         eprintln!("left out {unknown_owner} events: nobody knows which process they belong to");
+    }
+    if no_room_for_owner > 0 {
+        eprintln!("{no_room_for_owner} sockets have no known process: there are more than the table of owners holds");
     }
 }
