@@ -8,6 +8,8 @@ use std::{
     io::{self, IsTerminal},
     os::fd::AsFd,
     path::PathBuf,
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -15,8 +17,8 @@ use anyhow::Context;
 use clap::ArgMatches;
 use gadget::store::Store;
 use nix::sys::{
+    eventfd::{EfdFlags, EventFd},
     signal::{SigSet, Signal},
-    signalfd::{SfdFlags, SignalFd},
 };
 
 use super::places;
@@ -89,13 +91,24 @@ fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
     Ok(summary)
 }
 
-/// A descriptor that is readable once somebody asks to stop. A second Ctrl-C ends the process at once.
-fn stop_signals() -> nix::Result<SignalFd> {
+/// A descriptor that is readable once somebody asks to stop. Whoever asks again does not want to wait: the process
+/// ends at once.
+fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGINT);
     mask.add(Signal::SIGTERM);
     mask.thread_block()?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+    let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
+    let asked = Arc::clone(&stop);
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if mask.wait().is_ok() {
+            let _ = asked.write(1);
+        }
+        if mask.wait().is_ok() {
+            std::process::exit(1);
+        }
+    })?;
+    Ok(stop)
 }
 
 /// Columns of the terminal that stdout is, if it is one.
@@ -115,6 +128,8 @@ fn say_losses(summary: &Summary) {
         eprintln!("left out {unknown_owner} events: nobody knows which process they belong to");
     }
     if no_room_for_owner > 0 {
-        eprintln!("{no_room_for_owner} sockets have no known process: there are more than the table of owners holds");
+        eprintln!(
+            "{no_room_for_owner} sockets have no known process: there are more than the table of owners holds"
+        );
     }
 }
