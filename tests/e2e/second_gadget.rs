@@ -57,8 +57,50 @@ fn what_a_run_shows_is_also_written_as_columns_and_yaml() {
     assert_eq!(run.line(), "---");
     run.stop();
 
+    // Only opens have a file: the other data source keeps out of the table.
     let mut run = igx.run(&["trace_files", "--host", "--fields", "comm,fname,flags", "--comm", "cat"]);
+    assert!(run.line().starts_with("COMM             FNAME "));
     Command::new("cat").arg("/etc/hostname").output().unwrap();
-    while !run.line().starts_with("cat              /etc/hostname ") {}
+    loop {
+        let line = run.line();
+        assert!(line.starts_with("cat              /") && line.contains(" O_"), "{line}");
+        if line.contains(" /etc/hostname ") {
+            break;
+        }
+    }
     run.stop();
+}
+
+#[test]
+fn each_data_source_has_its_own_columns_and_filter() {
+    let igx = with_trace_files();
+    let help = igx.ok(&["run", "trace_files", "--help"]);
+    let words: Vec<&str> = help.split_whitespace().collect();
+    let help = words.join(" ");
+    assert!(help.contains("--filter.open") && help.contains("--filter.start"), "{help}");
+    assert!(help.contains("[default of open: runtime.containerName, comm, pid, tid, fname,"), "{help}");
+    assert!(help.contains("timestamp"), "{help}");
+
+    let mut run = igx.run(&[
+        "trace_files",
+        "--host",
+        "--fields=open:fname;start:comm,proc.parent.pid",
+        "--filter.open=fname==/etc/hostname",
+        "--filter.start=comm==cat",
+    ]);
+    let headers = [run.line(), run.line()];
+    assert!(headers[0].starts_with("FNAME") && headers[1].starts_with("COMM "), "{headers:#?}");
+    Command::new("cat").arg("/etc/hostname").output().unwrap();
+    let lines = [run.line(), run.line()];
+    for wanted in ["/etc/hostname", "cat "] {
+        assert!(lines.iter().any(|line| line.starts_with(wanted)), "{lines:#?}");
+    }
+    run.stop();
+
+    let said = igx.fails(&["run", "trace_files", "--host", "-F", "comm==cat"]);
+    assert!(said.contains("--filter.open or --filter.start"), "{said}");
+    let said = igx.fails(&["run", "trace_files", "--host", "--filter.start", "fname==x"]);
+    assert!(said.contains("\"start\" has no field \"fname\""), "{said}");
+    let said = igx.fails(&["run", "trace_files", "--host", "--fields", "comm,fnmae"]);
+    assert!(said.contains("did you mean fname"), "{said}");
 }
