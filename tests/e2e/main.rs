@@ -5,4 +5,5 @@ mod bad_input;
 mod docker;
 mod second_gadget;
 mod sni;
+mod store;
 mod support;
