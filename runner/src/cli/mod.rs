@@ -76,6 +76,14 @@ fn images(matches: &ArgMatches, store: Option<&Path>) -> anyhow::Result<()> {
     image::run(matches, store, None)
 }
 
+/// Columns of the terminal that stdout is, if it is one.
+fn terminal_width() -> Option<u16> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col)
+}
+
 /// Warnings, and with `--verbose` all that is being done, go to stderr.
 fn start_log(verbose: bool) {
     let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };

@@ -3,14 +3,7 @@
 mod arguments;
 mod flags;
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    io::{self, IsTerminal},
-    os::fd::AsFd,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ffi::OsString, io, os::fd::AsFd, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -75,7 +68,7 @@ fn start(
         filters,
         fields: text("fields"),
         mode: text("output").unwrap_or_default().parse()?,
-        width: terminal_width(),
+        width: super::terminal_width(),
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: container::Config {
             docker_socket: text("docker-socketpath").unwrap_or_default().into(),
@@ -101,14 +94,6 @@ fn stop_signals() -> nix::Result<SignalFd> {
     mask.add(Signal::SIGTERM);
     mask.thread_block()?;
     SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-}
-
-/// Columns of the terminal that stdout is, if it is one.
-fn terminal_width() -> Option<u16> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col)
 }
 
 fn say_losses(summary: &Summary) {
