@@ -111,7 +111,7 @@ fn a_read_only_store_is_read_and_not_written() {
             &["image", "remove", "trace_files"],
         ] {
             let said = igx.fails(args);
-            assert!(said.contains("Read-only file system"), "{said}");
+            assert_eq!(said.matches("Read-only file system").count(), 1, "{said}");
             assert!(said.contains("give a path that you may write to"), "{said}");
             assert!(said.contains("the store is unchanged"), "{said}");
         }
