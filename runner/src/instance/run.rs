@@ -56,9 +56,9 @@ pub struct Options {
     pub selector: Selector,
     /// Values of the gadget's parameters, by key.
     pub params: BTreeMap<String, String>,
-    /// Filter rules, such as `name~example`.
-    pub filter: Option<String>,
-    /// Columns, such as `+timestamp,-tid`.
+    /// Filter rules, such as `name~example`, by data source.
+    pub filters: BTreeMap<String, String>,
+    /// Columns, such as `+timestamp,-tid` or `open:comm,fname;start:comm`.
     pub fields: Option<String>,
     /// How events are written.
     pub mode: Mode,
@@ -152,16 +152,8 @@ pub fn run(
     }
 
     let types = types(gadget, &btf, owner.is_some())?;
-    let mut pipelines = Vec::new();
-    for source in &gadget.sources {
-        pipelines.push(Pipeline::prepare(
-            source,
-            &gadget.metadata,
-            options,
-            collection.lookup(),
-            types.as_ref().map(ObjectBtf::bytes),
-        )?);
-    }
+    let kernel_types = types.as_ref().map(ObjectBtf::bytes);
+    let mut pipelines = pipeline::prepare(gadget, options, || collection.lookup(), kernel_types)?;
     let (loaded, filter_map) = load(gadget, options, types.as_ref(), owner.as_ref())?;
     let attached = attach::attach(&loaded, &gadget.attach_targets())?;
     let follower = Arc::new(Follower {

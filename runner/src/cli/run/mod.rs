@@ -4,13 +4,7 @@ mod arguments;
 mod flags;
 
 use std::{
-    ffi::OsString,
-    io::{self, IsTerminal},
-    os::fd::AsFd,
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::Duration,
+    collections::BTreeMap, ffi::OsString, io, os::fd::AsFd, path::PathBuf, sync::Arc, thread, time::Duration,
 };
 
 use anyhow::Context;
@@ -46,20 +40,24 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     drop(store);
     let gadget = Gadget::open(image)?;
 
-    let params = gadget.params.clone();
-    let full = super::command().mut_subcommand("run", |_| flags::command_for(&params));
+    let sources = instance::data_sources(&gadget);
+    let full = super::command().mut_subcommand("run", |_| flags::command_for(&sources, &gadget.params));
     let matches = full.try_get_matches_from(args)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(()) };
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
-    let summary = start(&gadget, matches)?;
+    let summary = start(&gadget, flags::filters(&sources, matches)?, matches)?;
     say_losses(&summary);
     Ok(())
 }
 
-fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
+fn start(
+    gadget: &Gadget,
+    filters: BTreeMap<String, String>,
+    matches: &ArgMatches,
+) -> anyhow::Result<Summary> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(0);
     let options = Options {
@@ -69,10 +67,10 @@ fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
             ..Filters::default()
         })?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
-        filter: text("filter"),
+        filters,
         fields: text("fields"),
         mode: text("output").unwrap_or_default().parse()?,
-        width: terminal_width(),
+        width: super::terminal_width(),
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: container::Config {
             docker_socket: text("docker-socketpath").unwrap_or_default().into(),
@@ -109,14 +107,6 @@ fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
         }
     })?;
     Ok(stop)
-}
-
-/// Columns of the terminal that stdout is, if it is one.
-fn terminal_width() -> Option<u16> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col)
 }
 
 fn say_losses(summary: &Summary) {
