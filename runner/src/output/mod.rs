@@ -5,6 +5,7 @@
 //! up a name. Values come off the wire and are hostile: every writer escapes what a terminal or a parser would
 //! act on.
 
+mod append;
 pub mod columns;
 #[cfg(test)]
 mod columns_tests;
