@@ -2,7 +2,12 @@
 //! container runtime. They need root.
 
 mod bad_input;
+mod corpus;
 mod docker;
+#[path = "../packets/hello.rs"]
+mod hello;
+mod loss;
 mod second_gadget;
 mod sni;
 mod support;
+mod trust;
