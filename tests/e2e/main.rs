@@ -6,6 +6,7 @@ mod corpus;
 mod docker;
 #[path = "../packets/hello.rs"]
 mod hello;
+mod help;
 mod loss;
 mod second_gadget;
 mod sni;
