@@ -4,8 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod corpus;
 mod docker;
+#[path = "../packets/hello.rs"]
+mod hello;
+mod help;
+mod loss;
 mod second_gadget;
 mod sni;
 mod store;
 mod support;
+mod trust;

@@ -1,17 +1,9 @@
 //! A gadget of other kinds than the one we are born with, built and run from its image: the runner knows none by
 //! name.
 
-use std::{fs::File, path::Path, process::Command};
+use std::{fs::File, process::Command};
 
-use crate::support::Igx;
-
-/// A store with the example gadget in it.
-fn with_trace_files() -> Igx {
-    let igx = Igx::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/trace_files");
-    igx.ok(&["image", "build", source.to_str().unwrap(), "-t", "trace_files"]);
-    igx
-}
+use crate::support::with_trace_files;
 
 #[test]
 fn a_tracepoint_and_a_raw_tracepoint_send_two_kinds_of_events() {

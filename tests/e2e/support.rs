@@ -11,6 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -72,6 +76,14 @@ impl Igx {
     }
 }
 
+/// A store with the example gadget `trace_files` in it.
+pub(crate) fn with_trace_files() -> Igx {
+    let igx = Igx::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/trace_files");
+    igx.ok(&["image", "build", source.to_str().unwrap(), "-t", "trace_files"]);
+    igx
+}
+
 /// A running `igx`.
 pub(crate) struct Running {
     child: Child,
@@ -116,12 +128,25 @@ impl Running {
     }
 
     /// Asks it to stop, and returns all that it still printed.
-    pub(crate) fn stop(mut self) -> Vec<String> {
-        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    pub(crate) fn stop(self) -> Vec<String> {
+        self.finish().0
+    }
+
+    /// Asks it to stop, and returns all that it still printed and all that it said on stderr.
+    pub(crate) fn finish(mut self) -> (Vec<String>, Vec<String>) {
+        self.signal(Signal::SIGINT);
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {:#?}", self.everything_said());
-        self.out.iter().collect()
+        self.said.extend(self.err.iter());
+        (self.out.iter().collect(), std::mem::take(&mut self.said))
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
     }
 
     pub(crate) fn wait_for_said(&mut self, what: &str) {

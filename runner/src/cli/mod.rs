@@ -22,26 +22,27 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The command line without what a gadget adds to it.
 fn command() -> Command {
-    let command =
-        Command::new("igx")
-            .version(env!("CARGO_PKG_VERSION"))
-            .about("Run eBPF gadgets that come as OCI images")
-            .subcommand_required(true)
-            .arg_required_else_help(true)
-            .arg(
-                Arg::new("verbose")
-                    .short('v')
-                    .long("verbose")
-                    .action(ArgAction::SetTrue)
-                    .global(true)
-                    .help("Say what is being done, on stderr"),
-            )
-            .arg(Arg::new("store").long("store").value_name("FOLDER").global(true).help(
-                "Where images are kept [default: /var/lib/igx/oci-store, or ~/.local/share/igx/oci-store]",
-            ))
-            .subcommand(image::command())
-            .subcommand(completions::command())
-            .subcommand(Command::new("version").about("Print the version"));
+    let command = Command::new("igx")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Run eBPF gadgets that come as OCI images")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(
+            Arg::new("verbose")
+                .short('v')
+                .long("verbose")
+                .action(ArgAction::SetTrue)
+                .global(true)
+                .help("Say what is being done, on stderr"),
+        )
+        .arg(Arg::new("store").long("store").value_name("FOLDER").global(true).help(
+            "Where images are kept [default for root:\n\
+                 /var/lib/igx/oci-store; for others:\n\
+                 ~/.local/share/igx/oci-store]",
+        ))
+        .subcommand(image::command())
+        .subcommand(completions::command())
+        .subcommand(Command::new("version").about("Print the version"));
     #[cfg(feature = "ebpf")]
     let command = command.subcommand(run::command());
     command

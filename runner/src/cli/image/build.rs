@@ -28,7 +28,7 @@ pub(super) fn command() -> Command {
                 .long("file")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("Build file [default: build.yaml in PATH, if there is one]"),
+                .help("Build file [default: build.yaml in PATH, if any]"),
         )
         .arg(Arg::new("tag").short('t').long("tag").value_name("NAME").help("Name of the image"))
         .arg(
@@ -36,7 +36,7 @@ pub(super) fn command() -> Command {
                 .short('l')
                 .long("local")
                 .action(ArgAction::SetTrue)
-                .help("Use this machine's clang; the only way so far, and so always on"),
+                .help("Use this machine's clang: always on, the only way so far"),
         )
 }
 

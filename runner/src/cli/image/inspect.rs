@@ -23,7 +23,8 @@ pub(super) fn command() -> Command {
                 .value_name("MODE")
                 .default_value("jsonpretty")
                 .value_parser(["json", "jsonpretty"])
-                .help("How to print"),
+                .hide_possible_values(true)
+                .help("json or jsonpretty"),
         )
         .arg(
             Arg::new("extra-info")

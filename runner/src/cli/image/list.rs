@@ -41,13 +41,14 @@ pub(super) fn command() -> Command {
                 .value_name("MODE")
                 .default_value("columns")
                 .value_parser(["columns", "json", "jsonpretty"])
-                .help("How to print"),
+                .hide_possible_values(true)
+                .help("columns, json or jsonpretty"),
         )
         .arg(
             Arg::new("no-trunc")
                 .long("no-trunc")
                 .action(ArgAction::SetTrue)
-                .help("Print names, digests and dates in full, as is done into a pipe"),
+                .help("Print all in full, as is done into a pipe"),
         )
 }
 

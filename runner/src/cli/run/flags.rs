@@ -22,10 +22,14 @@ pub(crate) fn command() -> Command {
     Command::new("run")
         .about("Run a gadget")
         .long_about(
-            "Run a gadget: load its programs into the kernel, and show what they see until Ctrl-C.\n\n\
+            "Run a gadget: load its programs into the kernel, and show what they see\n\
+             until Ctrl-C.\n\n\
              'igx run IMAGE --help' also lists the flags that the gadget itself brings.",
         )
         .arg_required_else_help(true)
+        // One help, not two: on a line beside its flag, most of this text would be too long for a terminal.
+        .disable_help_flag(true)
+        .arg(Arg::new("help").short('h').long("help").action(ArgAction::HelpLong).help("Print help"))
         .arg(
             Arg::new("image")
                 .required(true)
