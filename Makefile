@@ -6,7 +6,7 @@ DESTDIR ?=
 
 RUST := scripts/rust
 IGX := target/release/igx
-C_FILES := $(shell find bpf -name '*.[ch]' ! -name 'vmlinux*.h')
+C_FILES := $(shell find bpf examples -name '*.[ch]' ! -name 'vmlinux*.h')
 SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 
 .DEFAULT_GOAL := help
