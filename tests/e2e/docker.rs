@@ -80,9 +80,10 @@ impl Docker {
                 mkdir -p "$root$(dirname "$file")"; cp -L "$file" "$root$file"
             done
             tar -C "$root" -c . ; rm -rf "$root""#;
-        let tar = Command::new("sh").args(["-c", build]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut tar = Command::new("sh").args(["-c", build]).stdout(Stdio::piped()).spawn().unwrap();
         let mut import = self.command(&["import", "-", "tls-client:1"]);
-        let imported = import.stdin(tar.stdout.unwrap()).output().unwrap();
+        let imported = import.stdin(tar.stdout.take().unwrap()).output().unwrap();
+        assert!(tar.wait().unwrap().success());
         assert!(imported.status.success(), "{imported:?}");
     }
 
