@@ -6,7 +6,7 @@ DESTDIR ?=
 
 RUST := scripts/rust
 IGX := target/release/igx
-C_FILES := $(shell find bpf -name '*.[ch]' ! -name 'vmlinux*.h')
+C_FILES := $(shell find bpf examples -name '*.[ch]' ! -name 'vmlinux*.h')
 SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 
 .DEFAULT_GOAL := help
@@ -36,8 +36,7 @@ test: need-root ## Run every test that this machine can run
 	$(RUST) cargo build --workspace --locked
 	$(RUST) --root cargo test --workspace --locked $(ARGS)
 
-bench: need-root build ## Measure speed and memory and write docs/benchmarks.md
-	@test -x scripts/bench || { echo "make bench: scripts/bench is missing" >&2; exit 1; }
+bench: need-root dist ## Measure start-up, memory, events and packets, and write docs/benchmarks.md
 	@scripts/bench $(ARGS)
 
 image: build ## Build the trace_sni image from this tree into the local store

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The parts of kernel structures that our own programs read. Only the names and types matter: CO-RE finds the
- * offsets in the BTF of the kernel that loads the program, so what is not read is not declared.
+ * The parts of kernel structures that our own programs read. Only the names and types matter: CO-RE
+ * finds the offsets in the BTF of the kernel that loads the program, so what is not read is not
+ * declared.
  */
 #ifndef IGX_KERNEL_H
 #define IGX_KERNEL_H
@@ -40,7 +41,7 @@ struct cred {
 };
 
 struct task_struct {
-	int pid; /* what user space calls the thread */
+	int pid;  /* what user space calls the thread */
 	int tgid; /* what user space calls the process */
 	struct task_struct *real_parent;
 	const struct cred *cred;

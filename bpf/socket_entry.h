@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * How a socket and a task become an entry of the map gadget_sockets; shared by the programs that watch sockets
- * and by those that look for older ones.
+ * How a socket and a task become an entry of the map gadget_sockets; shared by the programs that
+ * watch sockets and by those that look for older ones.
  */
 #ifndef IGX_SOCKET_ENTRY_H
 #define IGX_SOCKET_ENTRY_H
@@ -30,8 +30,8 @@ struct socket_key {
 };
 
 /*
- * The fields that every value begins with, at the offsets of gadget/sockets-map.h. What may follow (cwd, exepath)
- * is left zero, so the programs need to know its size only.
+ * The fields that every value begins with, at the offsets of gadget/sockets-map.h. What may follow
+ * (cwd, exepath) is left zero, so the programs need to know its size only.
  */
 struct socket_owner {
 	__u64 mntns;
@@ -51,8 +51,9 @@ _Static_assert(sizeof(struct socket_key) == 12, "gadgets look keys of 12 bytes u
 _Static_assert(sizeof(struct socket_owner) == 88, "the optional fields begin at 88");
 
 /*
- * The runner makes this map, with values of the size that it wants. It is preallocated, although few entries are used:
- * kernels before 6.1 refuse or warn about other maps in the tracing gadgets that share it.
+ * The runner makes this map, with values of the size that it wants. It is preallocated, although
+ * few entries are used: kernels before 6.1 refuse or warn about other maps in the tracing gadgets
+ * that share it.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -71,12 +72,12 @@ struct {
 
 /* The runner sets these before it loads the programs. */
 struct socket_settings {
-	__u64 grace; /* how long the entry of a closed socket stays, in nanoseconds */
+	__u64 grace;      /* how long the entry of a closed socket stays, in nanoseconds */
 	__u64 value_size; /* of the map, in bytes: at least sizeof(struct socket_owner) */
 };
 const volatile struct socket_settings settings = {
-	.grace = 5000000000,
-	.value_size = sizeof(struct socket_owner),
+    .grace = 5000000000,
+    .value_size = sizeof(struct socket_owner),
 };
 
 /* Sockets that found no room in the map. */
@@ -133,8 +134,8 @@ static __always_inline int enter(const struct socket_key *key, const struct sock
 			return 1;
 	} else {
 		/*
-		 * Larger values do not fit on the stack, and one buffer a CPU could be taken by a packet that interrupts
-		 * its user: fill the entry in place.
+		 * Larger values do not fit on the stack, and one buffer a CPU could be taken by a
+		 * packet that interrupts its user: fill the entry in place.
 		 */
 		struct socket_owner *entry = bpf_map_lookup_elem(&gadget_sockets, key);
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Passes over what the kernel has, run by reading them: one over the open files of all tasks, for the sockets that
- * are older than the run; one over the entries of gadget_sockets, for those of sockets closed long enough ago.
+ * Passes over what the kernel has, run by reading them: one over the open files of all tasks, for
+ * the sockets that are older than the run; one over the entries of gadget_sockets, for those of
+ * sockets closed long enough ago.
  *
- * A socket is told from other files by its inode and by CO-RE, not by bpf_sock_from_file(): that helper came with
- * Linux 5.11, and the rest works on 5.10.
+ * A socket is told from other files by its inode and by CO-RE, not by bpf_sock_from_file(): that
+ * helper came with Linux 5.11, and the rest works on 5.10.
  */
 #include "socket_entry.h"
 
@@ -35,8 +36,9 @@ int older_sockets(struct bpf_iter__task_file *ctx)
 	if (!sk || !socket_key(sk, &key))
 		return 0;
 	/*
-	 * A listener wins over connections on its port. Of the tasks that hold a socket the first counts; of those that
-	 * hold a listener the last, since a manager that opened it comes before the service that it was opened for.
+	 * A listener wins over connections on its port. Of the tasks that hold a socket the first
+	 * counts; of those that hold a listener the last, since a manager that opened it comes
+	 * before the service that it was opened for.
 	 */
 	entry = bpf_map_lookup_elem(&gadget_sockets, &key);
 	if (entry && !entry->deletion_timestamp &&

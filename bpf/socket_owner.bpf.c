@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who owns the sockets of this machine: programs on the root of the cgroup2 hierarchy, which see what every process
- * does with its sockets, whatever its container.
+ * Who owns the sockets of this machine: programs on the root of the cgroup2 hierarchy, which see
+ * what every process does with its sockets, whatever its container.
  *
- * A local port is entered in gadget_sockets in the context of the process that takes it, before the first packet:
+ * A local port is entered in gadget_sockets in the context of the process that takes it, before the
+ * first packet:
  *
  *   TCP  when it is bound, when it listens, and before the SYN;
- *   UDP  when it is bound and when a datagram is sent to an address. A connected UDP socket gets its port after the
- *        hook of connect() and sends without one: its owner is kept beside the socket and entered with the first
- *        packet that leaves.
+ *   UDP  when it is bound and when a datagram is sent to an address. A connected UDP socket gets
+ * its port after the hook of connect() and sends without one: its owner is kept beside the socket
+ * and entered with the first packet that leaves.
  *
- * A socket made but never bound, connected or sent from has no port to enter, so its creation is not watched.
- * A key's last owner wins. The programs need Linux 5.10 (storage beside sockets in all these hooks) and change no
- * verdict.
+ * A socket made but never bound, connected or sent from has no port to enter, so its creation is
+ * not watched. A key's last owner wins. The programs need Linux 5.10 (storage beside sockets in all
+ * these hooks) and change no verdict.
  */
 #include "socket_entry.h"
 
@@ -37,9 +38,10 @@ struct {
 } stamps SEC(".maps");
 
 /*
- * The kernel's own structure behind what the verifier calls a context or a bpf_sock. It is the same address, but
- * typed pointers allow the fields of the public API only: network namespace and flags are not among them, and
- * the port is not readable in every hook. Read back from the stack it is a number, good for probing.
+ * The kernel's own structure behind what the verifier calls a context or a bpf_sock. It is the same
+ * address, but typed pointers allow the fields of the public API only: network namespace and flags
+ * are not among them, and the port is not readable in every hook. Read back from the stack it is a
+ * number, good for probing.
  */
 static __always_inline struct sock *kernel_sock(void *typed)
 {
@@ -65,7 +67,8 @@ static __always_inline void enter_tcp(struct sock *sk)
 	enter(&key, &owner);
 }
 
-/* Enters a UDP socket under its present port, if it has one, and leaves the port that it had before. */
+/* Enters a UDP socket under its present port, if it has one, and leaves the port that it had
+ * before. */
 static __always_inline void enter_stamp(struct stamp *stamp, struct sock *sk)
 {
 	struct socket_key key;
@@ -79,7 +82,8 @@ static __always_inline void enter_stamp(struct stamp *stamp, struct sock *sk)
 		stamp->key = key;
 }
 
-/* True if the calling thread is not who the stamp names, by its id or by the program that it now runs. */
+/* True if the calling thread is not who the stamp names, by its id or by the program that it now
+ * runs. */
 static __always_inline int is_other(const struct stamp *stamp, struct task_struct *task)
 {
 	char comm[16] = {};
@@ -109,7 +113,7 @@ static __always_inline int on_bind(struct bpf_sock *ctx)
 
 	if (ctx->protocol == IPPROTO_UDP) {
 		struct stamp *stamp =
-			bpf_sk_storage_get(&stamps, ctx, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		    bpf_sk_storage_get(&stamps, ctx, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 		if (stamp)
 			stamp_udp(stamp, sk);
 	} else {
@@ -168,7 +172,8 @@ int owner_sendmsg6(struct bpf_sock_addr *ctx)
 	return on_address(ctx);
 }
 
-/* Both run in the context of the process: before the SYN, and in listen(), which may choose the port itself. */
+/* Both run in the context of the process: before the SYN, and in listen(), which may choose the
+ * port itself. */
 SEC("sockops")
 int owner_tcp(struct bpf_sock_ops *ctx)
 {
@@ -182,7 +187,8 @@ int owner_tcp(struct bpf_sock_ops *ctx)
 	return PASS;
 }
 
-/* Every packet passes here. TCP, told by its IP header alone, leaves at once; UDP after one look at its stamp. */
+/* Every packet passes here. TCP, told by its IP header alone, leaves at once; UDP after one look at
+ * its stamp. */
 SEC("cgroup_skb/egress")
 int owner_egress(struct __sk_buff *skb)
 {

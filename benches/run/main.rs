@@ -5,6 +5,8 @@
 //! Without it there is nothing to run trace_open from: an own gadget of the same kind is measured, and no peer's cell
 //! is filled. Output goes to tmpfs for both. CPU is user plus system time of the whole process.
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
+
 mod load;
 mod measure;
 mod runner;

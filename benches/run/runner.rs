@@ -37,6 +37,7 @@ impl Setup {
     pub(crate) fn new() -> Self {
         load::work_if_asked();
         assert!(nix::unistd::geteuid().is_root(), "the benches need root: run 'sudo make bench'");
+        mount_what_the_peer_needs();
         let folder = TempDir::with_prefix_in("igx-bench", "/dev/shm").unwrap();
         let peer = env::var_os("IGX_PEER").map(PathBuf::from);
         let store = folder.path().join("store");
@@ -153,6 +154,23 @@ impl Runner {
             .ok()
             .and_then(|c| c.split(' ').next()?.parse().ok())
             .unwrap_or(child.id())
+    }
+}
+
+/// The peer does not start without debugfs and tracefs. They are mounted for this bench and what it starts only.
+fn mount_what_the_peer_needs() {
+    use nix::{
+        mount::{MsFlags, mount},
+        sched::{CloneFlags, unshare},
+    };
+
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    for (kind, place) in [("debugfs", "/sys/kernel/debug"), ("tracefs", "/sys/kernel/tracing")] {
+        if fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_none()) {
+            mount(Some(kind), place, Some(kind), MsFlags::empty(), none).unwrap();
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Shows which files are opened, and which programs are started: two data sources, one from a tracepoint and one
- * from a raw tracepoint.
+ * Shows which files are opened, and which programs are started: two data sources, one from a
+ * tracepoint and one from a raw tracepoint.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>

@@ -10,7 +10,7 @@ use std::time::Instant;
 use runner::datasource::{
     Annotations, DataSource, Event, Field, FieldId, Kind, Place, Scalar, Slot, Slots, SourceKind,
 };
-use runner::output::{Mode, Writer, fields};
+use runner::output::{Mode, Writer};
 use serde::Serialize;
 
 const ROUNDS: u32 = 20;
@@ -139,7 +139,7 @@ fn measure(what: &str, mut write: impl FnMut(&mut Vec<u8>)) {
 fn main() {
     let (source, data, mut slots) = source();
     let event = Event { data: &data, slots: &mut slots };
-    let all = fields::defaults(&source);
+    let all = source.visible();
     let nested =
         Nested { group0: group(), group1: group(), group2: group(), group3: group(), group4: group() };
 

@@ -1,6 +1,8 @@
 //! End-to-end tests: they act as a user would, with the real binary, the real kernel, real sockets and a real
 //! container runtime. They need root.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod bad_input;
 mod corpus;
 mod docker;
@@ -10,5 +12,6 @@ mod help;
 mod loss;
 mod second_gadget;
 mod sni;
+mod store;
 mod support;
 mod trust;

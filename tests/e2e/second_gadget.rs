@@ -8,7 +8,8 @@ use crate::support::with_trace_files;
 #[test]
 fn a_tracepoint_and_a_raw_tracepoint_send_two_kinds_of_events() {
     let igx = with_trace_files();
-    let mut run = igx.run(&["trace_files", "--host", "-o", "json", "--comm", "true"]);
+    // Columns are for tables: JSON has every field of every data source.
+    let mut run = igx.run(&["trace_files", "--host", "-o", "json", "--fields", "fname", "--comm", "true"]);
     let status = Command::new("/bin/true").status().unwrap();
     assert!(status.success());
     let events = run.events(&[&|e| e["fname"] == "/etc/ld.so.cache" && e["proc"]["comm"] == "true", &|e| {
@@ -42,6 +43,30 @@ fn a_gadget_brings_its_own_flags() {
 }
 
 #[test]
+fn an_image_tells_what_is_in_it_without_being_run() {
+    let igx = with_trace_files();
+    let info = |key| {
+        let text = igx.ok(&["image", "inspect", "trace_files", "-o", "json", "--extra-info", key]);
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let sections = info("ebpf.sections");
+    assert_eq!(sections.as_array().unwrap().len(), 3);
+    assert_eq!(info("ebpf.programs")[0]["Name"], "ig_open_e");
+    assert_eq!(info("ebpf.programs")[0]["Section"], sections[0]);
+    let maps = info("ebpf.maps");
+    assert!(
+        maps.as_array().unwrap().contains(&serde_json::json!({"Name": "opens", "Type": "RingBuf"})),
+        "{maps}"
+    );
+    let variables = info("ebpf.variables");
+    let creating = variables.as_array().unwrap().iter().find(|v| v["Name"] == "creating").unwrap();
+    assert_eq!((&creating["Size"], &creating["Map"]), (&1.into(), &".rodata".into()));
+
+    let all: serde_json::Value = serde_json::from_str(&igx.ok(&["image", "inspect", "trace_files"])).unwrap();
+    assert_eq!(all["ebpf.maps"]["contentType"], "application/json");
+}
+
+#[test]
 fn what_a_run_shows_is_also_written_as_columns_and_yaml() {
     let igx = with_trace_files();
     let mut run = igx.run(&["trace_files", "--host", "-o", "yaml", "--comm", "cat"]);
@@ -49,8 +74,50 @@ fn what_a_run_shows_is_also_written_as_columns_and_yaml() {
     assert_eq!(run.line(), "---");
     run.stop();
 
+    // Only opens have a file: the other data source keeps out of the table.
     let mut run = igx.run(&["trace_files", "--host", "--fields", "comm,fname,flags", "--comm", "cat"]);
+    assert!(run.line().starts_with("COMM             FNAME "));
     Command::new("cat").arg("/etc/hostname").output().unwrap();
-    while !run.line().starts_with("cat              /etc/hostname ") {}
+    loop {
+        let line = run.line();
+        assert!(line.starts_with("cat ") && line.contains(" O_"), "{line}");
+        if line.contains(" /etc/hostname ") {
+            break;
+        }
+    }
     run.stop();
+}
+
+#[test]
+fn each_data_source_has_its_own_columns_and_filter() {
+    let igx = with_trace_files();
+    let help = igx.ok(&["run", "trace_files", "--help"]);
+    let words: Vec<&str> = help.split_whitespace().collect();
+    let help = words.join(" ");
+    assert!(help.contains("--filter.open") && help.contains("--filter.start"), "{help}");
+    assert!(help.contains("[default of open: runtime.containerName, comm, pid, tid, fname,"), "{help}");
+    assert!(help.contains("timestamp"), "{help}");
+
+    let mut run = igx.run(&[
+        "trace_files",
+        "--host",
+        "--fields=open:fname;start:comm,proc.parent.pid",
+        "--filter.open=fname==/etc/hostname",
+        "--filter.start=comm==cat",
+    ]);
+    let headers = [run.line(), run.line()];
+    assert!(headers[0].starts_with("FNAME") && headers[1].starts_with("COMM "), "{headers:#?}");
+    Command::new("cat").arg("/etc/hostname").output().unwrap();
+    let lines = [run.line(), run.line()];
+    for wanted in ["/etc/hostname", "cat "] {
+        assert!(lines.iter().any(|line| line.starts_with(wanted)), "{lines:#?}");
+    }
+    run.stop();
+
+    let said = igx.fails(&["run", "trace_files", "--host", "-F", "comm==cat"]);
+    assert!(said.contains("--filter.open or --filter.start"), "{said}");
+    let said = igx.fails(&["run", "trace_files", "--host", "--filter.start", "fname==x"]);
+    assert!(said.contains("\"start\" has no field \"fname\""), "{said}");
+    let said = igx.fails(&["run", "trace_files", "--host", "--fields", "comm,fnmae"]);
+    assert!(said.contains("did you mean fname"), "{said}");
 }

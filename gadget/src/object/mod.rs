@@ -8,12 +8,14 @@
 //!
 //! Source of the conventions: Inspektor Gadget's public eBPF headers (include/gadget/macros.h and types.h).
 
+mod describe;
 mod map;
 mod marker;
 mod program;
 mod structure;
 mod variable;
 
+pub use describe::{DescribedMap, DescribedProgram, DescribedVariable};
 pub use map::{MAP_TYPE_HASH, MAP_TYPE_PERF_EVENT_ARRAY, MAP_TYPE_RINGBUF, Map};
 pub use marker::{Iter, MapIter, MapTarget, Tracer};
 pub use program::Program;

@@ -42,7 +42,8 @@ pub enum Error {
     },
     /// The image is stored, but as one from anywhere.
     #[error(
-        "the image is stored, but {path}, which notes that it was built here, cannot be written: {source}; it will be asked for a signature"
+        "the image is stored, but {path}, which notes that it was built here, cannot be written: {source}{}; it will be asked for a signature until it is built again",
+        hint(.source)
     )]
     Trust {
         /// The file.

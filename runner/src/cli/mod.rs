@@ -77,6 +77,14 @@ fn images(matches: &ArgMatches, store: Option<&Path>) -> anyhow::Result<()> {
     image::run(matches, store, None)
 }
 
+/// Columns of the terminal that stdout is, if it is one.
+fn terminal_width() -> Option<u16> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col)
+}
+
 /// Warnings, and with `--verbose` all that is being done, go to stderr.
 fn start_log(verbose: bool) {
     let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
@@ -95,6 +103,31 @@ fn report(error: &anyhow::Error) -> ExitCode {
         let _ = usage.print();
         return if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
-    eprintln!("Error: {error:#}");
+    eprintln!("Error: {}", message(error));
     ExitCode::FAILURE
+}
+
+/// The error and its causes, but none twice: many errors say their cause in their own words' midst.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if message.is_empty() {
+            message = cause;
+        } else if !message.contains(&cause) {
+            message = format!("{message}: {cause}");
+        }
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let cause = anyhow::anyhow!("disk full").context("writing x: disk full; free some space");
+        assert_eq!(message(&cause.context("building")), "building: writing x: disk full; free some space");
+        assert_eq!(message(&anyhow::anyhow!("disk full").context("writing x")), "writing x: disk full");
+    }
 }

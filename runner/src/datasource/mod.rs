@@ -6,6 +6,10 @@
 
 mod event;
 mod from_struct;
+mod names;
+mod nearest;
+#[cfg(test)]
+pub(crate) mod sample;
 mod template;
 
 use std::collections::BTreeMap;
@@ -13,6 +17,8 @@ use std::collections::BTreeMap;
 pub use event::{Accessor, Event, Slot, Slots, Value};
 pub use from_struct::EnumField;
 pub use gadget::object::{Kind, Scalar};
+pub use names::UnknownField;
+pub use nearest::{Suggestion, nearest};
 pub use template::Annotations;
 
 /// Whether events come one by one or in batches.

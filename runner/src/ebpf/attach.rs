@@ -2,12 +2,27 @@
 
 use std::collections::BTreeMap;
 
+use gadget::object::{Object, Program};
 use libbpf_rs::{Link, ProgramMut, ProgramType};
 
 use super::{Error, LoadedGadget, SocketFilter, tracefs};
 
 /// The value of `attach_to` that leaves a program out.
 pub const DISABLED: &str = "gadget_program_disabled";
+
+/// The kinds of sections, besides socket filters, whose programs can be attached.
+const KINDS: [&str; 10] = [
+    "tracepoint",
+    "tp",
+    "raw_tracepoint",
+    "raw_tp",
+    "tp_btf",
+    "kprobe",
+    "kretprobe",
+    "fentry",
+    "fexit",
+    "lsm",
+];
 
 /// Everything that is attached. Dropping it detaches.
 #[derive(Default)]
@@ -27,6 +42,20 @@ pub fn attach(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Resu
     }
 }
 
+/// Checks that every program is of a kind that can be attached, before any of them is loaded.
+pub fn check(object: &Object) -> Result<(), Error> {
+    let unsupported = |p: &&Program| !p.section.starts_with("socket") && !KINDS.contains(&kind(&p.section));
+    match object.programs.iter().find(unsupported) {
+        Some(p) => Err(Error::UnsupportedProgram { program: p.name.clone(), section: p.section.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// What a section says of how its program is attached.
+fn kind(section: &str) -> &str {
+    section.split('/').next().unwrap_or_default()
+}
+
 fn attach_all(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Result<Attached, Error> {
     let mut attached = Attached::default();
     for program in gadget.programs() {
@@ -41,19 +70,18 @@ fn attach_all(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Resu
             attached.socket_filters.push(SocketFilter::new(program.as_fd())?);
             continue;
         }
-        let kind = section.split('/').next().unwrap_or_default();
-        let link = match kind {
+        let link = match kind(&section) {
             "tracepoint" | "tp" => {
                 attach_tracepoint(&program, target.or(section.split_once('/').map(|s| s.1)))
             }
             "raw_tracepoint" | "raw_tp" => attach_raw_tracepoint(&program, target),
-            "kprobe" | "kretprobe" if target.is_some() => {
-                program.attach_kprobe(kind == "kretprobe", target.unwrap_or_default())
-            }
-            "kprobe" | "kretprobe" | "fentry" | "fexit" | "tp_btf" | "lsm" => program.attach(),
-            _ => return Err(Error::UnsupportedProgram { program: name, section }),
+            kind @ ("kprobe" | "kretprobe") => match target {
+                Some(function) => program.attach_kprobe(kind == "kretprobe", function),
+                None => program.attach(),
+            },
+            _ => program.attach(),
         };
-        let link = link.map_err(|source| Error::Attach { program: name, section, source })?;
+        let link = link.map_err(|error| Error::Attach { program: name, section, error })?;
         attached._links.push(link);
     }
     Ok(attached)

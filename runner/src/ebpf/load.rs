@@ -34,13 +34,13 @@ impl Loader<'_> {
     pub fn load(&self, elf: &[u8], object: &Object) -> Result<LoadedGadget, Error> {
         let mut builder = ObjectBuilder::default();
         if let Some(btf) = self.btf {
-            builder.btf_custom_path(btf.path()).map_err(|source| Error::Open { source })?;
+            builder.btf_custom_path(btf.path()).map_err(|error| Error::Open { error })?;
         }
-        let mut open = builder.open_memory(elf).map_err(|source| Error::Open { source })?;
+        let mut open = builder.open_memory(elf).map_err(|error| Error::Open { error })?;
         self.set_program_types(&mut open);
         self.set_variables(&mut open, object)?;
         self.set_maps(&mut open, object)?;
-        let object = open.load().map_err(|source| Error::Load { source })?;
+        let object = open.load().map_err(|error| Error::Load { error })?;
         Ok(LoadedGadget { object })
     }
 

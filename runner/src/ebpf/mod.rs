@@ -8,6 +8,7 @@ pub mod kernel_btf;
 pub mod load;
 pub mod param;
 pub mod reader;
+mod ring;
 pub mod socket_filter;
 mod tracefs;
 
@@ -22,12 +23,12 @@ pub use socket_filter::SocketFilter;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what each is
 pub enum Error {
-    #[error("cannot read the gadget's object: {source}{}", libbpf_said())]
-    Open { source: libbpf_rs::Error },
-    #[error("the kernel refuses the gadget's programs: {source}{}{}", libbpf_said(), hint(source))]
-    Load { source: libbpf_rs::Error },
-    #[error("cannot attach program {program} ({section}): {source}{}", libbpf_said())]
-    Attach { program: String, section: String, source: libbpf_rs::Error },
+    #[error("cannot read the gadget's object: {error}{}", libbpf_said())]
+    Open { error: libbpf_rs::Error },
+    #[error("the kernel refuses the gadget's programs: {error}{}{}", hint(error), libbpf_said())]
+    Load { error: libbpf_rs::Error },
+    #[error("cannot attach program {program} to {section}: {error}; {}{}", lacks(section), libbpf_said())]
+    Attach { program: String, section: String, error: libbpf_rs::Error },
     #[error("program {program} is of a kind that this version cannot attach: section {section}")]
     UnsupportedProgram { program: String, section: String },
     #[error("cannot mount tracefs at /sys/kernel/tracing: {0}; gadgets with tracepoints need it")]
@@ -50,12 +51,24 @@ pub enum Error {
     Param { key: String, value: String, reason: String },
 }
 
-fn hint(source: &libbpf_rs::Error) -> &'static str {
-    match source.kind() {
+fn hint(error: &libbpf_rs::Error) -> &'static str {
+    match error.kind() {
         libbpf_rs::ErrorKind::PermissionDenied => {
-            "; run igx as root, and see whether this kernel allows such programs (lockdown, CONFIG_KPROBES)"
+            "; igx must be root, and the kernel must allow such programs (lockdown may not)"
         }
         _ => "",
+    }
+}
+
+/// What a kernel may lack for a program of this section.
+fn lacks(section: &str) -> &'static str {
+    match section.split('/').next().unwrap_or_default() {
+        "kprobe" | "kretprobe" => "this kernel has no such function, or no kprobes (CONFIG_KPROBES)",
+        "tracepoint" | "tp" | "raw_tracepoint" | "raw_tp" | "tp_btf" => "this kernel has no such tracepoint",
+        "fentry" | "fexit" => {
+            "this kernel has no such function, or cannot attach to functions (CONFIG_FTRACE)"
+        }
+        _ => "this kernel does not support it",
     }
 }
 

@@ -3,22 +3,22 @@
 
 use std::{
     cell::Cell,
-    os::fd::{BorrowedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd},
     rc::Rc,
 };
 
-use libbpf_rs::{MapCore, MapHandle, MapType, PerfBuffer, PerfBufferBuilder, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore, MapHandle, MapType, PerfBuffer, PerfBufferBuilder};
 
-use super::Error;
+use super::{Error, ring::Ring};
 
 /// Pages of memory per processor in a perf buffer.
 const PERF_PAGES: usize = 64;
 
 /// Reads the buffers of one gadget.
 pub struct Reader<'a> {
-    rings: Option<RingBuffer<'a>>,
+    rings: Vec<(Ring<'a>, Callback<'a>)>,
     perf: Vec<PerfBuffer<'a>>,
-    read: Rc<Cell<usize>>,
+    perf_read: Rc<Cell<usize>>,
     lost: Rc<Cell<u64>>,
 }
 
@@ -26,61 +26,59 @@ pub struct Reader<'a> {
 pub type Callback<'a> = Box<dyn FnMut(&[u8]) + 'a>;
 
 impl<'a> Reader<'a> {
-    /// A reader of these maps, which must outlive it.
+    /// A reader of these maps.
     pub fn new(sources: Vec<(&'a MapHandle, Callback<'a>)>) -> Result<Self, Error> {
-        let read = Rc::new(Cell::new(0));
-        let lost = Rc::new(Cell::new(0));
-        let mut rings = None;
-        let mut perf = Vec::new();
-        for (map, mut callback) in sources {
-            let what = format!("the buffer {}", map.name().to_string_lossy());
-            let error = |source| Error::Map { what, source };
-            let count = Rc::clone(&read);
+        let mut reader = Self {
+            rings: Vec::new(),
+            perf: Vec::new(),
+            perf_read: Rc::new(Cell::new(0)),
+            lost: Rc::new(Cell::new(0)),
+        };
+        for (map, callback) in sources {
             if map.map_type() == MapType::RingBuf {
-                let sample = move |bytes: &[u8]| {
-                    count.set(count.get() + 1);
-                    callback(bytes);
-                    0
-                };
-                rings.get_or_insert_with(RingBufferBuilder::new).add(map, sample).map_err(error)?;
+                let ring = Ring::new(map).map_err(|e| buffer_error(map, e.into()))?;
+                reader.rings.push((ring, callback));
             } else {
-                let lost = Rc::clone(&lost);
-                let buffer = PerfBufferBuilder::new(map)
-                    .pages(PERF_PAGES)
-                    .sample_cb(move |_cpu, bytes: &[u8]| {
-                        count.set(count.get() + 1);
-                        callback(bytes);
-                    })
-                    .lost_cb(move |_cpu, count| lost.set(lost.get() + count))
-                    .build()
-                    .map_err(error)?;
-                perf.push(buffer);
+                reader.add_perf_buffer(map, callback)?;
             }
         }
-        let rings = rings
-            .map(RingBufferBuilder::build)
-            .transpose()
-            .map_err(|source| Error::Map { what: "the ring buffers".into(), source })?;
-        Ok(Self { rings, perf, read, lost })
+        Ok(reader)
+    }
+
+    fn add_perf_buffer(&mut self, map: &'a MapHandle, mut callback: Callback<'a>) -> Result<(), Error> {
+        let (read, lost) = (Rc::clone(&self.perf_read), Rc::clone(&self.lost));
+        let buffer = PerfBufferBuilder::new(map)
+            .pages(PERF_PAGES)
+            .sample_cb(move |_cpu, bytes: &[u8]| {
+                read.set(read.get() + 1);
+                callback(bytes);
+            })
+            .lost_cb(move |_cpu, count| lost.set(lost.get() + count))
+            .build()
+            .map_err(|source| buffer_error(map, source))?;
+        self.perf.push(buffer);
+        Ok(())
     }
 
     /// Descriptors that are readable when there are events.
-    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
-        let rings = self.rings.iter().map(RingBuffer::epoll_fd);
-        rings.chain(self.perf.iter().map(PerfBuffer::epoll_fd))
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let rings = self.rings.iter().map(|(ring, _)| ring.fd());
+        rings.chain(self.perf.iter().map(perf_descriptor)).collect()
     }
 
     /// Hands over all events that are there; returns how many.
-    pub fn consume(&self) -> Result<usize, Error> {
-        let before = self.read.get();
-        let error = |source| Error::Map { what: "the gadget's events".into(), source };
-        if let Some(rings) = &self.rings {
-            rings.consume().map_err(error)?;
+    pub fn consume(&mut self) -> Result<usize, Error> {
+        let mut count = 0;
+        for (ring, callback) in &mut self.rings {
+            ring.consume(|bytes| {
+                count += 1;
+                callback(bytes);
+            });
         }
         for buffer in &self.perf {
-            buffer.consume().map_err(error)?;
+            buffer.consume().map_err(|source| Error::Map { what: "the gadget's events".into(), source })?;
         }
-        Ok(self.read.get() - before)
+        Ok(count + self.perf_read.take())
     }
 
     /// Events that the kernel said it lost from perf buffers. Ring buffers are counted by the gadget's programs.
@@ -89,9 +87,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Borrows a descriptor that the reader keeps open, for polling.
-#[allow(unsafe_code, reason = "libbpf hands out its epoll descriptors as plain numbers")]
-pub fn borrow<'r>(_reader: &'r Reader<'_>, fd: RawFd) -> BorrowedFd<'r> {
-    // SAFETY: libbpf keeps the descriptor open as long as the reader, whose lifetime bounds the borrow.
-    unsafe { BorrowedFd::borrow_raw(fd) }
+fn buffer_error(map: &MapHandle, source: libbpf_rs::Error) -> Error {
+    Error::Map { what: format!("the buffer {}", map.name().to_string_lossy()), source }
+}
+
+#[allow(unsafe_code, reason = "libbpf hands out its descriptors as plain numbers")]
+fn perf_descriptor<'b>(buffer: &'b PerfBuffer<'_>) -> BorrowedFd<'b> {
+    // SAFETY: libbpf keeps the descriptor open as long as the buffer, whose lifetime bounds the borrow.
+    unsafe { BorrowedFd::borrow_raw(buffer.epoll_fd().as_raw_fd()) }
 }

@@ -83,7 +83,7 @@ impl SocketFilter {
 
     fn load_dispatcher(&self, netns: u32) -> Result<libbpf_rs::Object, Error> {
         let mut builder = ObjectBuilder::default();
-        let mut open = builder.open_memory(DISPATCHER).map_err(|source| Error::Open { source })?;
+        let mut open = builder.open_memory(DISPATCHER).map_err(|error| Error::Open { error })?;
         for mut map in open.maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
             if name.ends_with(".rodata") {
@@ -95,7 +95,7 @@ impl SocketFilter {
                 map.reuse_fd(self.tail_call.as_fd()).map_err(|source| Error::Map { what: name, source })?;
             }
         }
-        open.load().map_err(|source| Error::Load { source })
+        open.load().map_err(|error| Error::Load { error })
     }
 }
 

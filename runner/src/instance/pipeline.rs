@@ -4,19 +4,23 @@ use std::path::Path;
 
 use gadget::{btf::Btf, metadata::Metadata};
 
-use super::{gadget::Source, lookup::Containers, run::Options};
+use super::{
+    gadget::{Gadget, Source},
+    lookup::Containers,
+    run::Options,
+};
 use crate::{
     container::Lookup,
-    datasource::{DataSource, EnumField, Event, Slots},
+    datasource::{DataSource, EnumField, Event, FieldId, Slots},
     operator::{
         self, Operator, Verdict,
-        enrich::{self, Enrich},
+        enrich::{ContainerFields, ContainerLookup, Enrich, Place},
         enums::{self, Enums},
         filter::{self, Filter},
         format::Format,
         users::Users,
     },
-    output::{self, Writer},
+    output::{self, Mode, Writer, fields},
 };
 
 /// Why events cannot be shown as asked.
@@ -42,30 +46,80 @@ pub(super) struct Pipeline {
     pub(super) dropped: u64,
 }
 
+/// What the gadget sends, with the fields that operators add: what a person may choose columns and filters from.
+pub fn data_sources(gadget: &Gadget) -> Vec<DataSource> {
+    let of = |source| enrich(source, &gadget.metadata, Box::new(Nobody), None).0;
+    gadget.sources.iter().map(of).collect()
+}
+
+/// Builds the operators and the writer of each data source. `kernel_types` is BTF with the kernel's own view of the
+/// enums that events hold.
+pub(super) fn prepare(
+    gadget: &Gadget,
+    options: &Options,
+    lookup: impl Fn() -> Lookup,
+    kernel_types: Option<&[u8]>,
+) -> Result<Vec<Pipeline>, Error> {
+    let enriched =
+        |source| enrich(source, &gadget.metadata, Box::new(Containers::new(lookup())), kernel_types);
+    let (sources, operators): (Vec<DataSource>, Vec<_>) = gadget.sources.iter().map(enriched).unzip();
+    let columns = fields::select(&sources, options.fields.as_deref().unwrap_or_default())?;
+    let parts = sources.iter().zip(operators).zip(columns);
+    parts.map(|((data, operators), columns)| Pipeline::new(data, operators, columns, options)).collect()
+}
+
+/// The operators that add to a data source, and what they make of it.
+fn enrich(
+    source: &Source,
+    metadata: &Metadata,
+    containers: Box<dyn ContainerLookup>,
+    kernel_types: Option<&[u8]>,
+) -> (DataSource, Vec<Box<dyn Operator>>) {
+    let mut data = source.data.clone();
+    let mut operators: Vec<Box<dyn Operator>> = Vec::new();
+    let enums = named_enums(&data, &source.enums, kernel_types);
+    operators.extend(Enums::attach(&mut data, enums));
+    operators.extend(Enrich::attach(&mut data, &Place::Host, containers));
+    operators.extend(Format::attach(&mut data));
+    operators.extend(Users::attach(&mut data, Path::new("/")));
+    data.describe_added(source.data.fields.len(), metadata);
+    (data, operators)
+}
+
+/// Knows no container.
+struct Nobody;
+
+impl ContainerLookup for Nobody {
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn by_mntns(&mut self, _: u64) -> Option<&ContainerFields> {
+        None
+    }
+
+    fn by_netns(&mut self, _: u32) -> Option<&ContainerFields> {
+        None
+    }
+}
+
 impl Pipeline {
-    /// Builds the operators and the writer of `source`. `kernel_types` is BTF with the kernel's own view of the
-    /// enums that events hold.
-    pub(super) fn prepare(
-        source: &Source,
-        metadata: &Metadata,
+    /// `columns` are those to show; a data source without any choice of columns is kept out of a table.
+    fn new(
+        data: &DataSource,
+        mut operators: Vec<Box<dyn Operator>>,
+        columns: Option<Vec<FieldId>>,
         options: &Options,
-        lookup: Lookup,
-        kernel_types: Option<&[u8]>,
     ) -> Result<Self, Error> {
-        let mut data = source.data.clone();
-        let mut operators: Vec<Box<dyn Operator>> = Vec::new();
-        let enums = named_enums(&data, &source.enums, kernel_types);
-        operators.extend(Enums::attach(&mut data, enums));
-        let containers = Box::new(Containers::new(lookup));
-        operators.extend(Enrich::attach(&mut data, &enrich::Place::Host, containers));
-        operators.extend(Format::attach(&mut data));
-        operators.extend(Users::attach(&mut data, Path::new("/")));
-        data.describe_added(source.data.fields.len(), metadata);
-        if let Some(rules) = &options.filter {
-            operators.extend(Filter::attach(&data, rules)?);
+        if let Some(rules) = options.filters.get(&data.name) {
+            operators.extend(Filter::attach(data, rules)?);
         }
-        let fields = output::fields::select(&data, options.fields.as_deref())?;
-        let writer = Writer::new(options.mode, &data, &fields, options.width);
+        let mode = match columns {
+            // Only tables have columns to choose: the other modes show every field of every data source.
+            None if options.mode == Mode::Columns => Mode::None,
+            _ => options.mode,
+        };
+        let writer = Writer::new(mode, data, &columns.unwrap_or_default(), options.width);
         Ok(Self {
             operators,
             slots: Slots::new(data.slots),

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     io::{self, Write},
+    ops::Range,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     sync::Arc,
@@ -42,8 +43,9 @@ const UNOWNED_MAP: &str = "gadget_unowned";
 /// Output is written when the kernel's buffers are empty, and before that when this many bytes have gathered.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// After this many events at once, the reader rests a moment instead of being woken for each one that follows.
-const BUSY_EVENTS: usize = 32;
+/// After so many events at once, the reader rests a moment instead of being woken for each one that follows. After
+/// more it has no time to rest.
+const BUSY_EVENTS: Range<usize> = 32..1024;
 const BUSY_REST: Duration = Duration::from_micros(500);
 
 /// What a run shows, and how.
@@ -54,9 +56,9 @@ pub struct Options {
     pub selector: Selector,
     /// Values of the gadget's parameters, by key.
     pub params: BTreeMap<String, String>,
-    /// Filter rules, such as `name~example`.
-    pub filter: Option<String>,
-    /// Columns, such as `+timestamp,-tid`.
+    /// Filter rules, such as `name~example`, by data source.
+    pub filters: BTreeMap<String, String>,
+    /// Columns, such as `+timestamp,-tid` or `open:comm,fname;start:comm`.
     pub fields: Option<String>,
     /// How events are written.
     pub mode: Mode,
@@ -77,6 +79,8 @@ pub struct Loss {
     pub buffer_full: u64,
     /// Nobody knew the process that an event should be filtered by.
     pub unknown_owner: u64,
+    /// A socket found no room in the table of owners.
+    pub no_room_for_owner: u64,
 }
 
 /// How a run went.
@@ -126,6 +130,12 @@ pub fn run(
     out: &mut dyn Write,
     notice: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Summary, Error> {
+    attach::check(&gadget.object)?;
+    if gadget.image.wasm.is_some() {
+        notice(Notice::Warning(
+            "this version does not run the gadget's WebAssembly module: what it fills stays empty",
+        ));
+    }
     let deadline = options.timeout.map(|t| Instant::now() + t);
     let btf = KernelBtf::new(options.cache.clone());
     let sockets = gadget.has_map(SOCKETS_MAP);
@@ -142,16 +152,8 @@ pub fn run(
     }
 
     let types = types(gadget, &btf, owner.is_some())?;
-    let mut pipelines = Vec::new();
-    for source in &gadget.sources {
-        pipelines.push(Pipeline::prepare(
-            source,
-            &gadget.metadata,
-            options,
-            collection.lookup(),
-            types.as_ref().map(ObjectBtf::bytes),
-        )?);
-    }
+    let kernel_types = types.as_ref().map(ObjectBtf::bytes);
+    let mut pipelines = pipeline::prepare(gadget, options, || collection.lookup(), kernel_types)?;
     let (loaded, filter_map) = load(gadget, options, types.as_ref(), owner.as_ref())?;
     let attached = attach::attach(&loaded, &gadget.attach_targets())?;
     let follower = Arc::new(Follower {
@@ -183,6 +185,7 @@ pub fn run(
     }
     summary.loss.buffer_full += lost_in_perf;
     summary.loss.unknown_owner = loaded.counter(UNOWNED_MAP);
+    summary.loss.no_room_for_owner = owner.as_ref().map_or(0, SocketOwner::lost);
     Ok(summary)
 }
 
@@ -277,8 +280,7 @@ fn read(
             (map, Box::new(callback) as reader::Callback<'_>)
         })
         .collect();
-    let reader = Reader::new(sources)?;
-    let descriptors: Vec<_> = reader.descriptors().collect();
+    let mut reader = Reader::new(sources)?;
     loop {
         let count = reader.consume()?;
         let mut ready = sink.borrow_mut();
@@ -296,15 +298,13 @@ fn read(
         if left == Some(Duration::ZERO) {
             return Ok(reader.lost());
         }
-        let busy = count >= BUSY_EVENTS;
+        let busy = BUSY_EVENTS.contains(&count);
         if busy {
             thread::sleep(BUSY_REST);
         }
         let mut polled = vec![PollFd::new(stop, PollFlags::POLLIN)];
         if !busy {
-            polled.extend(
-                descriptors.iter().map(|&fd| PollFd::new(reader::borrow(&reader, fd), PollFlags::POLLIN)),
-            );
+            polled.extend(reader.descriptors().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
         let wait = if busy { PollTimeout::ZERO } else { timeout(left) };
         match poll(&mut polled, wait) {

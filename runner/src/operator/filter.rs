@@ -7,9 +7,8 @@ use std::cmp::Ordering;
 
 use regex::bytes::Regex;
 
-use crate::datasource::{Accessor, DataSource, Event, FieldId, Kind, Scalar, Value};
+use crate::datasource::{Accessor, DataSource, Event, FieldId, Kind, Scalar, UnknownField, Value};
 
-use super::near::nearest;
 use super::{Operator, Verdict};
 
 /// Why a filter cannot be used. Each message quotes the rule.
@@ -22,8 +21,8 @@ pub enum Error {
     Incomplete { rule: String },
     #[error("filter rule {rule:?}: {operator:?} is no operator; there are ==, !=, <, <=, >, >=, ~ and !~")]
     Operator { rule: String, operator: String },
-    #[error("filter rule {rule:?}: data source {source_name:?} has no field {field:?}; {hint}")]
-    Field { rule: String, field: String, source_name: String, hint: String },
+    #[error("filter rule {rule:?}: {source}")]
+    Field { rule: String, source: UnknownField },
     #[error(
         "filter rule {rule:?}: field {field:?} of data source {source_name:?} holds {kind}, which cannot be compared"
     )]
@@ -133,12 +132,7 @@ impl Rule {
         }
         let operation = operation(operator)
             .ok_or_else(|| Error::Operator { rule: rule.to_owned(), operator: operator.to_owned() })?;
-        let id = find(ds, name).ok_or_else(|| Error::Field {
-            rule: rule.to_owned(),
-            field: name.to_owned(),
-            source_name: ds.name.clone(),
-            hint: hint(ds, name),
-        })?;
+        let id = find(ds, name).map_err(|source| Error::Field { rule: rule.to_owned(), source })?;
         let field = ds.accessor(id);
         let context = Context { rule, field: &ds.fields[id].full_name, source: &ds.name, kind: field.kind() };
         Ok(Self { field, test: Test::compile(&context, &operation, value)? })
@@ -159,38 +153,11 @@ fn operation(operator: &str) -> Option<Operation> {
     }))
 }
 
-/// Finds a field by full name or else by alias. Of several with the alias: a visible one, then the least deep, then the
-/// first. A field that is shown in place of another (`columns.replace`) is the one that is compared.
-fn find(ds: &DataSource, name: &str) -> Option<FieldId> {
-    let usable = |&id: &FieldId| !ds.fields[id].unreferenced;
-    let by_alias = || {
-        (0..ds.fields.len())
-            .filter(usable)
-            .filter(|&id| {
-                let alias = ds.fields[id].annotations.get("columns.alias");
-                alias.is_some_and(|alias| !alias.is_empty() && alias.eq_ignore_ascii_case(name))
-            })
-            .min_by_key(|&id| (ds.fields[id].hidden, ds.fields[id].full_name.matches('.').count()))
-    };
-    let id = ds.field(name).filter(usable).or_else(by_alias)?;
+/// The field that a rule names. Where another one is shown in its place (`columns.replace`), that is compared.
+fn find(ds: &DataSource, name: &str) -> Result<FieldId, UnknownField> {
+    let id = ds.resolve(name)?;
     let shown = ds.fields[id].annotations.get("columns.replace").and_then(|other| ds.field(other));
-    Some(shown.unwrap_or(id))
-}
-
-/// What else may have been meant.
-fn hint(ds: &DataSource, name: &str) -> String {
-    let comparable =
-        ds.fields.iter().filter(|f| !f.unreferenced && !f.kind.array && f.kind.scalar != Scalar::Bytes);
-    let names = comparable.clone().map(|f| f.full_name.as_str());
-    let near = nearest(name, names);
-    if !near.is_empty() {
-        return format!("did you mean {}?", near.join(" or "));
-    }
-    let visible: Vec<&str> = comparable.filter(|f| !f.hidden).map(|f| f.full_name.as_str()).collect();
-    match visible.is_empty() {
-        true => "it has none that can be compared".to_owned(),
-        false => format!("its visible ones are {}", visible.join(", ")),
-    }
+    Ok(shown.unwrap_or(id))
 }
 
 /// What the errors of one rule tell.

@@ -170,10 +170,10 @@ fn messages() {
     filter rule "fd=" is incomplete: write FIELD OPERATOR VALUE without spaces, such as proc.comm==curl
     filter rule "fd===3": "===" is no operator; there are ==, !=, <, <=, >, >=, ~ and !~
     filter rule "fd=!3": "=!" is no operator; there are ==, !=, <, <=, >, >=, ~ and !~
-    filter rule "fnmae==x": data source "open" has no field "fnmae"; did you mean fname?
-    filter rule " fd ==3": data source "open" has no field " fd "; did you mean fd?
-    filter rule "=3": data source "open" has no field ""; its visible ones are proc.comm, proc.parent.comm, proc.parent.pid, fd, ret, ok, load, fname
-    filter rule "gone==1": data source "open" has no field "gone"; its visible ones are proc.comm, proc.parent.comm, proc.parent.pid, fd, ret, ok, load, fname
+    filter rule "fnmae==x": data source "open" has no field "fnmae" (did you mean fname?)
+    filter rule " fd ==3": data source "open" has no field " fd " (did you mean fd?)
+    filter rule "=3": data source "open" has no field ""; it shows comm, proc.parent.comm, pid, fd, ret, ok, load, fname, src, list, and `igx run IMAGE --help` tells what else it has
+    filter rule "gone==1": data source "open" has no field "gone"; it shows comm, proc.parent.comm, pid, fd, ret, ok, load, fname, src, list, and `igx run IMAGE --help` tells what else it has
     filter rule "fd==abc": "abc" is no value for field "fd", which takes a number from 0 to 4294967295
     filter rule "fd==-1": "-1" is no value for field "fd", which takes a number from 0 to 4294967295
     filter rule "fd==99999999999": "99999999999" is no value for field "fd", which takes a number from 0 to 4294967295

@@ -9,7 +9,6 @@ pub mod enrich;
 pub mod enums;
 pub mod filter;
 pub mod format;
-pub mod near;
 #[cfg(test)]
 mod testing;
 pub mod users;

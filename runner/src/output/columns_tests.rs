@@ -4,12 +4,12 @@ use proptest::prelude::*;
 use unicode_width::UnicodeWidthChar as _;
 
 use super::columns::Columns;
-use super::{fields, sample};
+use super::sample;
 use crate::datasource::{DataSource, Event, FieldId, Kind, Scalar, Slots, SourceKind};
 
 fn table(terminal: Option<u16>, container: &str, name: &str) -> String {
     let source = sample::sni();
-    let ids = fields::defaults(&source);
+    let ids = source.visible();
     let mut columns = Columns::new(&source, &ids, terminal);
     let mut out = Vec::new();
     columns.header(&mut out);
@@ -100,7 +100,7 @@ fn on_a_tiny_terminal_columns_stay_readable_and_numbers_whole() {
 #[test]
 fn a_terminal_can_change_its_size() {
     let source = sample::sni();
-    let ids = fields::defaults(&source);
+    let ids = source.visible();
     let mut columns = Columns::new(&source, &ids, Some(200));
     columns.resize(Some(80));
     let (mut resized, mut fresh) = (Vec::new(), Vec::new());

@@ -4,8 +4,8 @@
 //! an event alternates between copying a run of literal text and writing one value.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
+use super::append::Literal;
 use crate::datasource::{Accessor, DataSource, Event, FieldId, Kind, Place};
 
 /// What a format puts around values. `depth` is the number of objects around; the document itself is at 0.
@@ -24,7 +24,7 @@ pub(super) trait Layout {
 /// A value, and the literal text before it.
 #[derive(Debug)]
 pub(super) struct Step {
-    literal: Range<usize>,
+    literal: Literal,
     /// Reads the value.
     pub(super) accessor: Accessor,
     /// The depth of the object that the value is in.
@@ -34,9 +34,10 @@ pub(super) struct Step {
 /// A document compiled from a data source.
 #[derive(Debug)]
 pub(super) struct Document {
-    text: Vec<u8>,
     steps: Vec<Step>,
-    tail: Range<usize>,
+    tail: Literal,
+    /// Bytes of all literal text.
+    size: usize,
 }
 
 impl Document {
@@ -68,19 +69,18 @@ impl Document {
         compiler.object(&top, 0);
         layout.end(&mut compiler.text);
         let Compiler { text, steps, literal, .. } = compiler;
-        let tail = literal..text.len();
-        Self { text, steps, tail }
+        Self { steps, tail: Literal::new(&text[literal..]), size: text.len() }
     }
 
     /// Appends an event, writing each value with `write`.
     #[inline]
     pub(super) fn write(&self, event: &Event<'_>, out: &mut Vec<u8>, write: impl Fn(&Step, &mut Vec<u8>)) {
-        out.reserve(self.text.len() + event.data.len());
+        out.reserve(self.size + event.data.len());
         for step in &self.steps {
-            out.extend_from_slice(&self.text[step.literal.clone()]);
+            step.literal.append(out);
             write(step, out);
         }
-        out.extend_from_slice(&self.text[self.tail.clone()]);
+        self.tail.append(out);
     }
 }
 
@@ -109,7 +109,7 @@ impl<L: Layout> Compiler<'_, L> {
                 let all = self.members;
                 self.object(&all[id], depth + 1);
             } else {
-                let literal = self.literal..self.text.len();
+                let literal = Literal::new(&self.text[self.literal..]);
                 self.literal = self.text.len();
                 self.steps.push(Step { literal, accessor: self.source.accessor(id), depth });
             }

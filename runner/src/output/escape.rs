@@ -2,6 +2,8 @@
 
 use unicode_width::UnicodeWidthChar as _;
 
+use super::append;
+
 /// Whether all of `bytes` are ASCII letters, digits and signs that need no escape anywhere. Written without an
 /// early exit, so that it compiles to vector instructions: most texts are clean.
 #[inline]
@@ -15,7 +17,7 @@ pub(super) fn is_plain(bytes: &[u8]) -> bool {
 pub(super) fn json(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     if is_plain(bytes) {
-        out.extend_from_slice(bytes);
+        append::short(bytes, out);
     } else {
         json_slow(bytes, out);
     }
@@ -55,7 +57,7 @@ fn json_slow(bytes: &[u8], out: &mut Vec<u8>) {
 /// were written.
 pub(super) fn terminal(bytes: &[u8], out: &mut Vec<u8>) -> usize {
     if is_plain(bytes) {
-        out.extend_from_slice(bytes);
+        append::short(bytes, out);
         return bytes.len();
     }
     let start = out.len();

@@ -1,28 +1,90 @@
 //! Which fields are shown as columns, and in what order: the default, and what `--fields` makes of it.
 
-use super::{Error, nearest};
-use crate::datasource::{DataSource, FieldId, Place};
+use std::borrow::Borrow;
 
-/// The columns for `--fields`, or the default ones without it.
+use super::Error;
+use crate::datasource::{DataSource, FieldId, UnknownField, nearest};
+
+/// The columns of each data source: the default ones if `spec`, the value of `--fields`, is empty. `None` for a data
+/// source that is kept out of the output.
 ///
 /// `a,b` shows these; `+x` adds to the default and `-x` removes from it. Names are full names or aliases, in any
 /// case. Spaces, empty entries and repetitions don't matter. Given both, the plain names come first and replace
 /// the default.
 ///
+/// `open:a,b;start:c` names columns by data source. Names without a data source are meant for those that have them
+/// all; plain ones keep the others out.
+///
 /// # Errors
 ///
-/// A name that is neither a field nor an alias, or that of a group.
-pub fn select(source: &DataSource, spec: Option<&str>) -> Result<Vec<FieldId>, Error> {
-    let (mut explicit, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
-    for entry in spec.unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let (list, name) = match entry.split_at_checked(1) {
-            Some(("+", name)) => (&mut added, name),
-            Some(("-", name)) => (&mut removed, name),
-            _ => (&mut explicit, entry),
-        };
-        list.push(resolve(source, name.trim())?);
+/// A name that no data source has, that of a group, or that of no data source; names without a data source that no
+/// single one has.
+pub fn select<S: Borrow<DataSource>>(sources: &[S], spec: &str) -> Result<Vec<Option<Vec<FieldId>>>, Error> {
+    let mut general = Vec::new();
+    let mut own: Vec<Vec<Entry<'_>>> = vec![Vec::new(); sources.len()];
+    for part in spec.split(';') {
+        match part.split_once(':') {
+            Some((name, part)) => own[position(sources, name.trim())?].extend(entries(part)),
+            None => general.extend(entries(part)),
+        }
     }
-    let base = if explicit.is_empty() { defaults(source) } else { explicit };
+    let mut missed = Vec::new();
+    let mut selected = Vec::new();
+    for (source, own) in sources.iter().map(Borrow::borrow).zip(&own) {
+        selected.push(match columns(source, if own.is_empty() { &general } else { own }) {
+            Ok(columns) => Some(columns),
+            Err(error) if !own.is_empty() => return Err(error.into()),
+            Err(_) => {
+                missed.push(source);
+                let only_signs = general.iter().all(|entry| entry.sign != Sign::None);
+                only_signs.then(|| source.visible())
+            }
+        });
+    }
+    if !missed.is_empty() && missed.len() == own.iter().filter(|own| own.is_empty()).count() {
+        return Err(nowhere(&missed, &general));
+    }
+    Ok(selected)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    None,
+    Add,
+    Remove,
+}
+
+/// One name, with its sign.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    text: &'a str,
+    sign: Sign,
+    name: &'a str,
+}
+
+fn entries(part: &str) -> impl Iterator<Item = Entry<'_>> {
+    part.split(',').map(str::trim).filter(|text| !text.is_empty()).map(|text| {
+        let (sign, name) = match text.split_at_checked(1) {
+            Some(("+", name)) => (Sign::Add, name),
+            Some(("-", name)) => (Sign::Remove, name),
+            _ => (Sign::None, text),
+        };
+        Entry { text, sign, name: name.trim() }
+    })
+}
+
+/// The columns that the entries make of one data source.
+fn columns(source: &DataSource, entries: &[Entry<'_>]) -> Result<Vec<FieldId>, UnknownField> {
+    let (mut explicit, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+    for entry in entries {
+        let list = match entry.sign {
+            Sign::None => &mut explicit,
+            Sign::Add => &mut added,
+            Sign::Remove => &mut removed,
+        };
+        list.push(source.resolve(entry.name)?);
+    }
+    let base = if explicit.is_empty() { source.visible() } else { explicit };
     let mut selected = Vec::new();
     for id in base.into_iter().chain(added) {
         if !selected.contains(&id) && !removed.contains(&id) {
@@ -32,202 +94,133 @@ pub fn select(source: &DataSource, spec: Option<&str>) -> Result<Vec<FieldId>, E
     Ok(selected)
 }
 
-/// The fields shown without `--fields`, by order.
-pub fn defaults(source: &DataSource) -> Vec<FieldId> {
-    let mut ids: Vec<FieldId> = (0..source.fields.len()).filter(|&id| is_visible(source, id)).collect();
-    ids.sort_by_key(|&id| source.fields[id].order);
-    ids
-}
-
-/// The name to show for a field on the command line: its alias if that means this field, else its full name.
-pub fn short_name(source: &DataSource, id: FieldId) -> &str {
-    let field = &source.fields[id];
-    match field.annotations.get("columns.alias") {
-        Some(alias) if find(source, alias) == Some(id) => alias,
-        _ => &field.full_name,
-    }
-}
-
-/// Whether a field is a column by default. A struct is one only if another field's value stands for it.
-fn is_visible(source: &DataSource, id: FieldId) -> bool {
-    let field = &source.fields[id];
-    let stands_alone =
-        source.children(Some(id)).next().is_none() || field.annotations.get("columns.replace").is_some();
-    !field.hidden && stands_alone && is_column(source, id)
-}
-
-/// Whether a field can be a column.
-fn is_column(source: &DataSource, id: FieldId) -> bool {
-    let field = &source.fields[id];
-    let has_value = field.place != Place::Nowhere || field.annotations.get("columns.replace").is_some();
-    has_value && !is_unreferenced(source, id)
-}
-
-/// Whether a field, or one that it is part of, is left out everywhere.
-pub(super) fn is_unreferenced(source: &DataSource, id: FieldId) -> bool {
-    // Bounded by the number of fields, should parents ever form a ring.
-    std::iter::successors(Some(id), |&id| source.fields.get(id)?.parent)
-        .take(source.fields.len())
-        .any(|id| source.fields.get(id).is_none_or(|field| field.unreferenced))
-}
-
-fn depth(source: &DataSource, id: FieldId) -> usize {
-    source.fields[id].full_name.matches('.').count()
-}
-
-fn resolve(source: &DataSource, name: &str) -> Result<FieldId, Error> {
-    if let Some(id) = find(source, name) {
-        return Ok(id);
-    }
-    let columns = || (0..source.fields.len()).filter(|&id| is_column(source, id));
-    if let Some(group) = source.field(name).filter(|&id| !is_unreferenced(source, id)) {
-        let prefix = format!("{}.", source.fields[group].full_name);
-        let members: Vec<&str> = columns()
-            .map(|id| source.fields[id].full_name.as_str())
-            .filter(|full_name| full_name.starts_with(&prefix))
-            .collect();
-        return Err(Error::Group {
-            name: name.to_owned(),
-            source_name: source.name.clone(),
-            members: members.join(", "),
-        });
-    }
-    // By full name, by last part and by alias: people leave parts out.
-    let spellings = columns().flat_map(|id| {
-        let field = &source.fields[id];
-        let alias = field.annotations.get("columns.alias").unwrap_or(&field.name);
-        [field.full_name.as_str(), field.name.as_str(), alias].map(|spelling| (spelling, &*field.full_name))
-    });
-    Err(Error::UnknownField {
+fn position<S: Borrow<DataSource>>(sources: &[S], name: &str) -> Result<usize, Error> {
+    let names = || sources.iter().map(|source| source.borrow().name.as_str());
+    names().position(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| Error::UnknownSource {
         name: name.to_owned(),
-        source_name: source.name.clone(),
-        nearest: nearest::suggest(name, spellings),
-        available: columns().map(|id| source.fields[id].full_name.as_str()).collect::<Vec<_>>().join(", "),
+        nearest: nearest(name, names().map(|known| (known, known))),
+        available: names().collect::<Vec<_>>().join(", "),
     })
 }
 
-/// The column of this full name or alias. Of several fields with the same alias, a visible one is meant rather
-/// than a hidden one, then the one with the fewest parents, then the first: always the same.
-fn find(source: &DataSource, name: &str) -> Option<FieldId> {
-    if let Some(id) = source.field(name).filter(|&id| is_column(source, id)) {
-        return Some(id);
+/// Why none of these data sources has all the names: one is nowhere, or they are spread.
+fn nowhere(sources: &[&DataSource], entries: &[Entry<'_>]) -> Error {
+    for entry in entries {
+        let errors: Vec<UnknownField> =
+            sources.iter().filter_map(|source| source.resolve(entry.name).err()).collect();
+        if errors.len() == sources.len() {
+            // The most telling one: that of a data source with a similar name.
+            let telling =
+                errors.into_iter().min_by_key(|error| matches!(error, UnknownField::Unknown { .. }));
+            if let Some(error) = telling {
+                return error.into();
+            }
+        }
     }
-    (0..source.fields.len())
-        .filter(|&id| {
-            let alias = source.fields[id].annotations.get("columns.alias");
-            alias.is_some_and(|alias| alias.eq_ignore_ascii_case(name)) && is_column(source, id)
-        })
-        .min_by_key(|&id| (!is_visible(source, id), depth(source, id), id))
+    let of = |source: &&DataSource| {
+        let found = entries.iter().filter(|entry| source.resolve(entry.name).is_ok());
+        format!("{}:{}", source.name, found.map(|entry| entry.text).collect::<Vec<_>>().join(","))
+    };
+    Error::Apart {
+        names: entries.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", "),
+        example: sources.iter().map(of).collect::<Vec<_>>().join(";"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::sample;
+    use crate::datasource::{Scalar, SourceKind, sample};
 
-    fn names(spec: Option<&str>) -> String {
-        let source = sample::sni();
-        let selected = select(&source, spec).unwrap();
-        selected.iter().map(|&id| source.fields[id].full_name.as_str()).collect::<Vec<_>>().join(" ")
+    /// The columns of the sample source, and of another one.
+    fn select_two(spec: &str) -> Result<Vec<String>, String> {
+        let mut other = DataSource::new("start", SourceKind::Single);
+        let id = other.add_slot_field(None, "comm", Scalar::String, 0);
+        other.fields[id].annotations.set("columns.alias", "command");
+        other.add_slot_field(None, "exit", Scalar::String, 0);
+        let sources = [sample::sni(), other];
+        let selected = select(&sources, spec).map_err(|error| error.to_string())?;
+        let names = |(source, ids): (&DataSource, Option<Vec<FieldId>>)| match ids {
+            Some(ids) => {
+                ids.iter().map(|&id| source.fields[id].full_name.as_str()).collect::<Vec<_>>().join(" ")
+            }
+            None => "(kept out)".to_owned(),
+        };
+        Ok(sources.iter().zip(selected).map(names).collect())
     }
 
-    fn error(spec: &str) -> String {
-        select(&sample::sni(), Some(spec)).unwrap_err().to_string()
+    fn names(spec: &str) -> String {
+        let source = sample::sni();
+        let selected = select(&[&source], spec).unwrap().remove(0).unwrap();
+        selected.iter().map(|&id| source.fields[id].full_name.as_str()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn the_default_is_what_is_not_hidden_by_order() {
-        insta::assert_snapshot!(names(None), @"runtime.containerName proc.comm proc.pid proc.tid name");
-        assert_eq!(names(Some("")), names(None));
-        assert_eq!(names(Some(" , ")), names(None));
+        insta::assert_snapshot!(names(""), @"runtime.containerName proc.comm proc.pid proc.tid name");
+        assert_eq!(names(" , "), names(""));
     }
 
     #[test]
     fn plain_names_replace_the_default_in_their_order() {
-        insta::assert_snapshot!(names(Some("name, comm,,name")), @"name proc.comm");
+        insta::assert_snapshot!(names("name, comm,,name"), @"name proc.comm");
     }
 
     #[test]
     fn signs_change_the_default_and_keep_its_order() {
-        insta::assert_snapshot!(names(Some("-name,+timestamp")), @"runtime.containerName proc.comm proc.pid proc.tid timestamp");
-        insta::assert_snapshot!(names(Some("+name")), @"runtime.containerName proc.comm proc.pid proc.tid name");
-        insta::assert_snapshot!(names(Some("-runtime.containername")), @"proc.comm proc.pid proc.tid name");
+        insta::assert_snapshot!(names("-name,+timestamp"), @"runtime.containerName proc.comm proc.pid proc.tid timestamp");
+        insta::assert_snapshot!(names("+name"), @"runtime.containerName proc.comm proc.pid proc.tid name");
+        insta::assert_snapshot!(names("-runtime.containername"), @"proc.comm proc.pid proc.tid name");
     }
 
     #[test]
     fn plain_names_come_before_added_ones() {
-        insta::assert_snapshot!(names(Some("+netns_id,name,comm,-comm")), @"name netns_id");
+        insta::assert_snapshot!(names("+netns_id,name,comm,-comm"), @"name netns_id");
     }
 
     #[test]
-    fn names_are_read_in_any_case() {
-        insta::assert_snapshot!(names(Some("NAME,PROC.Comm,Tid")), @"name proc.comm proc.tid");
+    fn one_data_source_may_be_named_too() {
+        insta::assert_snapshot!(names("sni:name,comm"), @"name proc.comm");
     }
 
     #[test]
-    fn a_shared_alias_means_the_visible_field() {
-        let mut source = sample::sni();
-        assert_eq!(select(&source, Some("pid")), Ok(vec![source.field("proc.pid").unwrap()]));
-        // Of two visible ones, the one with fewer parents.
-        let (own, parent) = (source.field("proc.pid").unwrap(), source.field("proc.parent.pid").unwrap());
-        source.fields[parent].hidden = false;
-        assert_eq!(select(&source, Some("pid")), Ok(vec![own]));
-        source.fields[own].hidden = true;
-        assert_eq!(select(&source, Some("pid")), Ok(vec![parent]));
-    }
-
-    #[test]
-    fn a_field_left_out_takes_those_in_it_along() {
-        let mut source = sample::sni();
-        let process = source.field("proc").unwrap();
-        source.fields[process].unreferenced = true;
-        assert!(matches!(select(&source, Some("proc.comm")), Err(Error::UnknownField { .. })));
-        assert_eq!(defaults(&source).len(), 2);
-    }
-
-    #[test]
-    fn a_struct_is_shown_if_another_value_stands_for_it() {
-        let mut source = sample::sni();
-        let process = source.field("proc").unwrap();
-        source.fields[process].hidden = false;
-        assert!(!defaults(&source).contains(&process));
-        source.fields[process].annotations.set("columns.replace", "proc.comm");
-        assert!(defaults(&source).contains(&process));
-    }
-
-    #[test]
-    fn short_names_lead_back_to_their_field() {
-        let source = sample::sni();
-        for id in defaults(&source) {
-            assert_eq!(select(&source, Some(short_name(&source, id))), Ok(vec![id]));
+    fn names_go_to_the_data_sources_that_have_them_all() {
+        let default = "runtime.containerName proc.comm proc.pid proc.tid name";
+        for (spec, sni, start) in [
+            ("", default, "comm exit"),
+            ("comm", "proc.comm", "comm"),
+            ("comm,name", "proc.comm name", "(kept out)"),
+            ("exit,comm", "(kept out)", "exit comm"),
+            ("-comm", "runtime.containerName proc.pid proc.tid name", "exit"),
+            ("-name", "runtime.containerName proc.comm proc.pid proc.tid", "comm exit"),
+            ("sni:name;start:exit", "name", "exit"),
+            (" START : exit ", default, "exit"),
+            ("start:-exit;comm,name", "proc.comm name", "comm"),
+            ("start:comm,exit;comm", "proc.comm", "comm exit"),
+            ("start:;name", "name", "(kept out)"),
+        ] {
+            assert_eq!(select_two(spec).unwrap(), [sni, start], "{spec:?}");
         }
-        assert_eq!(short_name(&source, source.field("proc.parent.pid").unwrap()), "proc.parent.pid");
     }
 
     #[test]
-    fn an_unknown_name_is_met_with_the_nearest_ones() {
-        let message = error("conm");
-        assert!(
-            message.starts_with(r#"no field "conm" in data source "sni" (did you mean proc.comm"#),
-            "{message}"
-        );
-        assert!(message.contains("timestamp_raw, netns_id, proc,"), "{message}");
-        assert!(message.ends_with("(`igx run IMAGE --help` says more)"), "{message}");
-        assert!(error("containerNam").contains("runtime.containerName"));
-        assert!(error("zzzzzz").starts_with(r#"no field "zzzzzz" in data source "sni"; its fields are"#));
-        assert!(error("+").contains(r#"no field """#));
-    }
-
-    #[test]
-    fn a_group_is_met_with_its_members() {
-        insta::assert_snapshot!(error("k8s.owner"), @r#""k8s.owner" groups fields of data source "sni" and has no value: name its fields k8s.owner.kind, k8s.owner.name"#);
+    fn names_that_nobody_has_are_errors() {
+        let error = |spec| select_two(spec).unwrap_err();
+        insta::assert_snapshot!(error("name,exti"), @r#"data source "start" has no field "exti" (did you mean exit?)"#);
+        insta::assert_snapshot!(error("name,zzzzzz"), @r#"data source "sni" has no field "zzzzzz"; it shows runtime.containerName, comm, pid, tid, name, and `igx run IMAGE --help` tells what else it has"#);
+        insta::assert_snapshot!(error("name,+exit,comm"), @r#"no data source has all the fields name, exit, comm: say which has which, such as "sni:name,comm;start:+exit,comm""#);
+        insta::assert_snapshot!(error("start:name"), @r#"data source "start" has no field "name"; it shows command, exit, and `igx run IMAGE --help` tells what else it has"#);
+        insta::assert_snapshot!(error("start:exit;exit"), @r#"data source "sni" has no field "exit"; it shows runtime.containerName, comm, pid, tid, name, and `igx run IMAGE --help` tells what else it has"#);
+        insta::assert_snapshot!(error("strat:exit"), @r#"the gadget has no data source "strat" (did you mean start?); it has sni, start"#);
+        insta::assert_snapshot!(error("+"), @r#"data source "sni" has no field ""; it shows runtime.containerName, comm, pid, tid, name, and `igx run IMAGE --help` tells what else it has"#);
     }
 
     proptest::proptest! {
         #[test]
-        fn no_spec_panics_or_repeats_a_field(spec in "[-+,a-z. é]{0,40}|(comm|name|tid|[-+]pid|,)*") {
+        fn no_spec_panics_or_repeats_a_field(spec in "[-+,a-z. é;:]{0,40}|(comm|name|tid|[-+]pid|,|sni:|;)*") {
             let source = sample::sni();
-            if let Ok(mut ids) = select(&source, Some(&spec)) {
+            if let Ok(mut selected) = select(&[&source], &spec) {
+                let mut ids = selected.remove(0).unwrap_or_default();
                 let len = ids.len();
                 ids.sort_unstable();
                 ids.dedup();

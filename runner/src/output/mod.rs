@@ -5,6 +5,7 @@
 //! up a name. Values come off the wire and are hostile: every writer escapes what a terminal or a parser would
 //! act on.
 
+mod append;
 pub mod columns;
 #[cfg(test)]
 mod columns_tests;
@@ -14,17 +15,16 @@ mod document_tests;
 mod escape;
 pub mod fields;
 pub mod json;
-mod nearest;
 mod number;
-#[cfg(test)]
-mod sample;
 mod width;
 pub mod yaml;
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::datasource::{DataSource, Event, FieldId};
+#[cfg(test)]
+use crate::datasource::sample;
+use crate::datasource::{DataSource, Event, FieldId, Suggestion, UnknownField, nearest};
 
 /// Why output can't be set up.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -37,46 +37,27 @@ pub enum Error {
         /// ` (did you mean ...?)`, or nothing.
         nearest: Suggestion,
     },
-    /// No field has this name or alias.
-    #[error(
-        "no field {name:?} in data source {source_name:?}{nearest}; its fields are {available} \
-         (`igx run IMAGE --help` says more)"
-    )]
-    UnknownField {
+    /// No column has this name.
+    #[error(transparent)]
+    Field(#[from] UnknownField),
+    /// Columns were asked of a data source that is not there.
+    #[error("the gadget has no data source {name:?}{nearest}; it has {available}")]
+    UnknownSource {
         /// What was asked for.
         name: String,
-        /// The data source it was looked up in.
-        source_name: String,
         /// ` (did you mean ...?)`, or nothing.
         nearest: Suggestion,
-        /// All names, joined by commas.
+        /// All data sources, joined by commas.
         available: String,
     },
-    /// The name is that of a group of fields, which has no value of its own.
-    #[error(
-        "{name:?} groups fields of data source {source_name:?} and has no value: name its fields {members}"
-    )]
-    Group {
-        /// What was asked for.
-        name: String,
-        /// The data source it was looked up in.
-        source_name: String,
-        /// The fields in the group, joined by commas.
-        members: String,
+    /// Columns of different data sources were asked for as if they were of one.
+    #[error("no data source has all the fields {names}: say which has which, such as {example:?}")]
+    Apart {
+        /// What was asked for, joined by commas.
+        names: String,
+        /// The same by data source.
+        example: String,
     },
-}
-
-/// Names close to one that does not exist.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Suggestion(pub Vec<String>);
-
-impl fmt::Display for Suggestion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
-            [] => Ok(()),
-            names => write!(f, " (did you mean {}?)", names.join(" or ")),
-        }
-    }
 }
 
 /// How events are written: the value of `--output`.
@@ -123,7 +104,7 @@ impl FromStr for Mode {
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|mode| mode.name() == name).ok_or_else(|| Error::UnknownMode {
             name: name.to_owned(),
-            nearest: nearest::suggest(name, Self::ALL.iter().map(|mode| (mode.name(), mode.name()))),
+            nearest: nearest(name, Self::ALL.map(|mode| (mode.name(), mode.name()))),
         })
     }
 }

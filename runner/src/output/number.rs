@@ -2,18 +2,19 @@
 
 use std::io::Write as _;
 
+use super::append;
 use crate::datasource::{Scalar, Value};
 
 /// Appends an unsigned integer.
 #[inline]
 pub(super) fn unsigned(v: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(v).as_bytes());
+    append::short(itoa::Buffer::new().format(v).as_bytes(), out);
 }
 
 /// Appends a signed integer.
 #[inline]
 pub(super) fn signed(v: i64, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(v).as_bytes());
+    append::short(itoa::Buffer::new().format(v).as_bytes(), out);
 }
 
 /// Appends `true` or `false`.

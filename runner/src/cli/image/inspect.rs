@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use clap::{Arg, ArgMatches, Command};
 use gadget::{
     image::{CREATED, GadgetImage, host_architecture},
+    object::Object,
     reference::Reference,
     store::Store,
 };
@@ -33,6 +34,8 @@ pub(super) fn command() -> Command {
         )
 }
 
+const JSON: &str = "application/json";
+
 /// One thing that is known about an image.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -59,7 +62,7 @@ pub(super) fn run(
         writeln!(log, "warning: {typed}: {warning}")?;
     }
     let pretty = matches.get_one::<String>("output").is_some_and(|mode| mode == "jsonpretty");
-    let mut all = infos(image, &reference);
+    let mut all = infos(image, &reference, log)?;
     let Some(key) = matches.get_one::<String>("extra-info") else {
         writeln!(out, "{}", json(&all, pretty)?)?;
         return Ok(());
@@ -69,24 +72,40 @@ pub(super) fn run(
         bail!("{typed} has no extra info {key:?}; there is: {}", keys.join(", "));
     };
     match serde_json::from_str::<serde_json::Value>(&info.content) {
-        Ok(value) if info.content_type == "application/json" => writeln!(out, "{}", json(&value, pretty)?)?,
+        Ok(value) if info.content_type == JSON => writeln!(out, "{}", json(&value, pretty)?)?,
         _ => writeln!(out, "{}", info.content.trim_end())?,
     }
     Ok(())
 }
 
-fn infos(image: &GadgetImage, reference: &Reference) -> BTreeMap<&'static str, Info> {
+fn infos(
+    image: &GadgetImage,
+    reference: &Reference,
+    log: &mut impl Write,
+) -> Result<BTreeMap<&'static str, Info>> {
     let text = |content: &str, content_type| Info { content: content.to_owned(), content_type };
     let plain = |content: &str| text(content, "text/plain");
     let created = image.annotations.get(CREATED).map_or("", String::as_str);
-    BTreeMap::from([
-        ("oci.manifest", text(&String::from_utf8_lossy(&image.manifest), "application/json")),
+    let mut infos = BTreeMap::from([
+        ("oci.manifest", text(&String::from_utf8_lossy(&image.manifest), JSON)),
         ("oci.metadata", text(&String::from_utf8_lossy(&image.metadata), "text/yaml")),
         ("oci.repository", plain(&reference.name())),
         ("oci.tag", plain(reference.tag().unwrap_or_default())),
         ("oci.digest", plain(&image.config_digest)),
         ("oci.created", plain(created)),
-    ])
+    ]);
+    match image.object.as_deref().map(Object::parse) {
+        Some(Ok(object)) => infos.extend([
+            ("ebpf.sections", text(&json(&object.describe_sections(), false)?, JSON)),
+            ("ebpf.programs", text(&json(&object.describe_programs(), false)?, JSON)),
+            ("ebpf.maps", text(&json(&object.describe_maps(), false)?, JSON)),
+            ("ebpf.variables", text(&json(&object.describe_variables(), false)?, JSON)),
+        ]),
+        // The rest is worth telling all the same.
+        Some(Err(error)) => writeln!(log, "warning: {reference}: its program cannot be described: {error}")?,
+        None => {}
+    }
+    Ok(infos)
 }
 
 fn json(value: &impl Serialize, pretty: bool) -> Result<String> {

@@ -10,10 +10,25 @@ use gadget::{
 };
 use serde::Serialize;
 use std::{io::Write, time::SystemTime};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Digits of a digest that are enough for people.
 const SHORT_DIGEST: usize = 12;
+/// Tags of people are shorter than this; those of machines are cut to it on a terminal.
+const SHORT_TAG: usize = 20;
+/// A repository keeps this many characters, however narrow the terminal is.
+const SHORT_REPOSITORY: usize = 16;
+/// Blanks between columns.
+const GAP: usize = 2;
+
+/// For people, on a terminal.
+#[derive(Clone, Copy)]
+pub(super) struct Short {
+    /// The terminal's width in characters.
+    pub(super) width: usize,
+    /// Seconds since 1970.
+    pub(super) now: u64,
+}
 
 pub(super) fn command() -> Command {
     Command::new("list")
@@ -54,7 +69,7 @@ pub(super) fn run(
     matches: &ArgMatches,
     store: &Store,
     built_in: Option<&BuiltIn<'_>>,
-    terminal: bool,
+    terminal: Option<u16>,
     out: &mut impl Write,
     log: &mut impl Write,
 ) -> Result<()> {
@@ -64,9 +79,10 @@ pub(super) fn run(
         Some("json") => writeln!(out, "{}", serde_json::to_string(&rows)?)?,
         Some("jsonpretty") => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?,
         _ => {
-            let short = terminal && !matches.get_flag("no-trunc");
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-            out.write_all(table(&rows, short.then_some(now)).as_bytes())?;
+            let terminal = terminal.filter(|_| !matches.get_flag("no-trunc"));
+            let short = terminal.map(|width| Short { width: width.into(), now });
+            out.write_all(table(&rows, short).as_bytes())?;
         }
     }
     for row in &rows {
@@ -107,15 +123,15 @@ impl Row {
         }
     }
 
-    /// The cells; `now`, seconds since 1970, shortens them for people.
-    fn cells(&self, now: Option<u64>) -> [String; 4] {
+    /// The cells; for people, digest and date are shortened.
+    fn cells(&self, short: Option<Short>) -> [String; 4] {
         let state = match (&self.damage, self.trust) {
             (Some(_), _) => Some("damaged"),
             (None, "built in") => Some("built in"),
             _ => None,
         };
-        let (repository, digest, created) = match now {
-            Some(now) => {
+        let (repository, digest, created) = match short {
+            Some(Short { now, .. }) => {
                 let hex = self.digest.strip_prefix("sha256:").unwrap_or(&self.digest);
                 let ago = ago(&self.created, now).unwrap_or_else(|| self.created.clone());
                 (shorten(&self.repository), hex.chars().take(SHORT_DIGEST).collect(), ago)
@@ -129,23 +145,53 @@ impl Row {
     }
 }
 
-/// Aligned columns, two blanks apart.
-pub(super) fn table(rows: &[Row], now: Option<u64>) -> String {
+/// Aligned columns. On a terminal, repositories give way so that a line fits.
+pub(super) fn table(rows: &[Row], short: Option<Short>) -> String {
     let header = ["REPOSITORY", "TAG", "DIGEST", "CREATED"].map(str::to_owned);
-    let lines: Vec<_> = [header].into_iter().chain(rows.iter().map(|row| row.cells(now))).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].width()).max().unwrap_or(0);
-    let widths = [width(0), width(1), width(2), 0];
+    let mut lines: Vec<_> = [header].into_iter().chain(rows.iter().map(|row| row.cells(short))).collect();
+    let widest = |lines: &[[String; 4]], column: usize| {
+        lines.iter().map(|line| line[column].width()).max().unwrap_or(0)
+    };
+    if let Some(Short { width, .. }) = short {
+        lines.iter_mut().for_each(|line| line[1] = cut(&line[1], SHORT_TAG));
+        let others: usize = (1..4).map(|column| GAP + widest(&lines, column)).sum();
+        let room = width.saturating_sub(others).max(SHORT_REPOSITORY);
+        lines.iter_mut().for_each(|line| line[0] = cut(&line[0], room));
+    }
+    let widths = [0, 1, 2].map(|column| GAP + widest(&lines, column));
     let mut text = String::new();
     for line in &lines {
         let mut row = String::new();
-        for (cell, width) in line.iter().zip(widths) {
+        for (cell, width) in line.iter().zip(widths.into_iter().chain([0])) {
             row += cell;
-            row.extend(std::iter::repeat_n(' ', (width + 2).saturating_sub(cell.width())));
+            row.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width())));
         }
         text += row.trim_end();
         text.push('\n');
     }
     text
+}
+
+/// Leaves the middle out of what is wider than `width`: a name tells most at its ends.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let take = |chars: &mut dyn Iterator<Item = char>, room: usize| {
+        let mut left = room;
+        let fits = |c: &char| match left.checked_sub(c.width().unwrap_or(0)) {
+            Some(less) => {
+                left = less;
+                true
+            }
+            None => false,
+        };
+        chars.take_while(fits).collect::<String>()
+    };
+    let start = take(&mut text.chars(), kept / 2);
+    let end = take(&mut text.chars().rev(), kept - kept / 2);
+    format!("{start}…{}", end.chars().rev().collect::<String>())
 }
 
 fn trust(trust: Trust) -> &'static str {
@@ -173,7 +219,9 @@ fn ago(date: &str, now: u64) -> Option<String> {
         (60, "minute"),
         (1, "second"),
     ];
-    let (size, unit) = units.into_iter().find(|(size, _)| age >= *size)?;
+    let Some((size, unit)) = units.into_iter().find(|(size, _)| age >= *size) else {
+        return Some("just now".to_owned());
+    };
     let count = age / size;
     Some(format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" }))
 }

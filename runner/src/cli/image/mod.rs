@@ -16,10 +16,7 @@ mod tests;
 use anyhow::{Result, bail};
 use clap::{ArgMatches, Command};
 use gadget::{image::GadgetImage, store::Store};
-use std::{
-    io::{self, IsTerminal},
-    path::Path,
-};
+use std::{io, path::Path};
 
 /// The image that the binary carries.
 #[derive(Debug, Clone, Copy)]
@@ -55,9 +52,7 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
     match matches.subcommand() {
         #[cfg(feature = "ebpf")]
         Some(("build", matches)) => build::run(matches, &mut open()?, log),
-        Some(("list", matches)) => {
-            list::run(matches, &open()?, built_in, io::stdout().is_terminal(), out, log)
-        }
+        Some(("list", matches)) => list::run(matches, &open()?, built_in, super::terminal_width(), out, log),
         Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
         Some(("tag", matches)) => tag::run(matches, &mut open()?, log),
         Some(("remove", matches)) => remove::run(matches, &mut open()?, log),

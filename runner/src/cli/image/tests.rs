@@ -1,4 +1,4 @@
-use super::list::{Row, table};
+use super::list::{Row, Short, table};
 use super::*;
 
 fn help(words: &[&str]) -> String {
@@ -62,6 +62,47 @@ fn help_texts() {
     "#);
 }
 
+/// An ordinary terminal, two hours after the rows were built.
+const SHORT: Short = Short { width: 80, now: 1_700_007_300 };
+
+#[test]
+fn a_list_fits_a_terminal() {
+    let rows = [
+        row("trace_sni", "", "built in", None),
+        row(
+            "registry.example.com:5000/platform/observability/gadgets/trace_dns",
+            "v1.2.3",
+            "unverified",
+            None,
+        ),
+        row("ghcr.io/inspektor-gadget/gadget/trace_open", &"f".repeat(128), "built here", None),
+        row("reg.io/漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字漢字", "v1", "built here", None),
+    ];
+    let text = table(&rows, Some(SHORT));
+    insta::assert_snapshot!(text, @r#"
+    REPOSITORY                       TAG                   DIGEST        CREATED
+    trace_sni                        -                     0123456789ab  built in
+    registry.exampl…dgets/trace_dns  v1.2.3                0123456789ab  2 hours ago
+    trace_open                       fffffffff…ffffffffff  0123456789ab  2 hours ago
+    reg.io/漢字漢字…字漢字漢字漢字   v1                    0123456789ab  2 hours ago
+    "#);
+    assert!(text.lines().all(|line| unicode_width::UnicodeWidthStr::width(line) <= 80), "{text}");
+    insta::assert_snapshot!(table(&rows[..2], Some(Short { width: 20, ..SHORT })), @r#"
+    REPOSITORY        TAG     DIGEST        CREATED
+    trace_sni         -       0123456789ab  built in
+    registr…race_dns  v1.2.3  0123456789ab  2 hours ago
+    "#);
+    let fresh = table(&rows[2..3], Some(Short { now: 1_700_000_000, ..SHORT }));
+    assert!(fresh.ends_with("  just now\n"), "{fresh}");
+    // Into a pipe, everything is whole.
+    let whole = table(&rows, None);
+    for row in &rows {
+        for cell in [&row.repository, &row.tag, &row.digest] {
+            assert!(whole.contains(cell.as_str()), "{whole}");
+        }
+    }
+}
+
 #[test]
 fn list_for_people_and_for_pipes() {
     let rows = [
@@ -69,7 +110,7 @@ fn list_for_people_and_for_pipes() {
         row("ghcr.io/inspektor-gadget/gadget/trace_open", "latest", "unverified", None),
         row("reg.io/a/b\u{1b}[31m", "v1", "built here", Some("blob is missing")),
     ];
-    insta::assert_snapshot!(table(&rows, Some(1_700_007_300)), @r#"
+    insta::assert_snapshot!(table(&rows, Some(SHORT)), @r#"
     REPOSITORY       TAG     DIGEST        CREATED
     trace_sni        -       0123456789ab  built in
     trace_open       latest  0123456789ab  2 hours ago

@@ -1,14 +1,21 @@
 //! The flags of `igx run`: its own, and those that a gadget's parameters become.
 
+use std::collections::BTreeMap;
+
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, value_parser};
 
-use crate::instance::Param;
+use crate::{
+    datasource::{DataSource, FieldId},
+    instance::Param,
+};
 
 const CONTAINERS: &str = "Containers";
 const OUTPUT: &str = "Output";
 const IMAGES: &str = "Images";
 const GADGET: &str = "This gadget";
 const PROCESSES: &str = "Processes";
+
+const FIELDS_HELP: &str = "Columns to show: a,b replaces them, +a adds one, -b leaves one out";
 
 /// The command as far as it is the same for every gadget.
 pub(crate) fn command() -> Command {
@@ -71,7 +78,7 @@ pub(crate) fn command() -> Command {
                 .value_name("FIELD,...")
                 .allow_hyphen_values(true)
                 .help_heading(OUTPUT)
-                .help("Columns to show: a,b replaces them, +a adds one, -b leaves one out"),
+                .help(FIELDS_HELP),
         )
         .arg(Arg::new("filter").short('F').long("filter").value_name("RULE,...").help_heading(OUTPUT).help(
             "Show only events for which all rules hold: field==value, !=, <, <=, >, >=, ~regex, !~regex",
@@ -92,9 +99,21 @@ pub(crate) fn command() -> Command {
         )
 }
 
-/// The command with the gadget's own flags.
-pub(crate) fn command_for(params: &[Param]) -> Command {
-    params.iter().fold(command(), |command, param| {
+/// The command with what the gadget brings: its data sources' fields and filters, and its own flags. `sources` are
+/// its data sources as events leave them.
+pub(crate) fn command_for(sources: &[DataSource], params: &[Param]) -> Command {
+    let several = sources.len() > 1;
+    let command = command()
+        .mut_arg("fields", |arg| arg.help(fields_help(sources)))
+        .mut_arg("filter", |arg| arg.hide(several));
+    let command = sources.iter().fold(command, |command, source| {
+        let name = filter_flag(&source.name);
+        // Of one data source it is the same as --filter, and only there for who always writes it so.
+        let arg =
+            Arg::new(name.clone()).long(name).value_name("RULE,...").help_heading(OUTPUT).hide(!several);
+        command.arg(arg.help(format!("The same as --filter elsewhere, for the events of {}", source.name)))
+    });
+    params.iter().fold(command, |command, param| {
         let heading = if param.selects_process { PROCESSES } else { GADGET };
         // Two parameters of one name, or one named like a flag of ours: the first one has it.
         if command.get_arguments().any(|a| a.get_long() == Some(&param.key)) {
@@ -111,6 +130,52 @@ pub(crate) fn command_for(params: &[Param]) -> Command {
         };
         command.arg(arg)
     })
+}
+
+/// What there is to choose columns from.
+fn fields_help(sources: &[DataSource]) -> String {
+    let mut help = FIELDS_HELP.to_owned();
+    if sources.len() > 1 {
+        help.push_str("; several data sources as in DS:a,b;DS:c");
+    }
+    for source in sources {
+        let names = |ids: Vec<FieldId>| {
+            ids.into_iter().map(|id| source.short_name(id)).collect::<Vec<_>>().join(", ")
+        };
+        let visible = source.visible();
+        let hidden = source.with_value().filter(|id| !visible.contains(id) && source.is_leaf(*id)).collect();
+        let of = if sources.len() > 1 { format!(" of {}", source.name) } else { String::new() };
+        let hidden = match names(hidden) {
+            none if none.is_empty() => none,
+            some => format!("; also: {some}"),
+        };
+        help.push_str(&format!(" [default{of}: {}{hidden}]", names(visible)));
+    }
+    help
+}
+
+/// The filter rules that were given, by data source.
+///
+/// # Errors
+/// `--filter` where it does not say which of several data sources it is for.
+pub(crate) fn filters(
+    sources: &[DataSource],
+    matches: &ArgMatches,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let given = |flag: &str| matches.get_one::<String>(flag).map(String::as_str);
+    let plain = given("filter");
+    let flags = || sources.iter().map(|source| filter_flag(&source.name));
+    anyhow::ensure!(
+        plain.is_none() || sources.len() == 1,
+        "--filter: this gadget has several data sources; use --{}",
+        flags().collect::<Vec<_>>().join(" or --")
+    );
+    let rules = |flag: String| plain.into_iter().chain(given(&flag)).collect::<Vec<_>>().join(",");
+    Ok(sources.iter().map(|source| source.name.clone()).zip(flags().map(rules)).collect())
+}
+
+fn filter_flag(source: &str) -> String {
+    format!("filter.{source}")
 }
 
 /// The values that were given for the gadget's parameters.
@@ -154,4 +219,40 @@ fn switch(name: &str, heading: &'static str, help: &str) -> Arg {
         .value_name("BOOL")
         .help_heading(heading)
         .help(help.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datasource::{Scalar, SourceKind, sample};
+
+    fn two() -> [DataSource; 2] {
+        let mut other = DataSource::new("start", SourceKind::Single);
+        other.add_slot_field(None, "exit", Scalar::String, 0);
+        [sample::sni(), other]
+    }
+
+    fn rules(sources: &[DataSource], line: &str) -> Result<BTreeMap<String, String>, String> {
+        let matches = command_for(sources, &[]).try_get_matches_from(line.split(' '));
+        filters(sources, &matches.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn help_tells_what_columns_there_are() {
+        insta::assert_snapshot!(fields_help(&two()[..1]), @r#"Columns to show: a,b replaces them, +a adds one, -b leaves one out [default: runtime.containerName, comm, pid, tid, name; also: timestamp_raw, netns_id, proc.mntns_id, proc.creds.uid, proc.creds.gid, proc.parent.comm, proc.parent.pid, proc.parent.tid, k8s.node, k8s.namespace, k8s.podName, k8s.containerName, k8s.hostnetwork, k8s.podLabels, k8s.owner.kind, k8s.owner.name, runtime.runtimeName, runtime.containerId, runtime.containerPid, runtime.containerImageName, runtime.containerImageDigest, runtime.containerStartedAt, timestamp, proc.creds.user, proc.creds.group]"#);
+        assert!(fields_help(&two()).contains("; several data sources as in DS:a,b;DS:c [default of sni: "));
+        assert!(fields_help(&two()).ends_with(" [default of start: exit]"));
+    }
+
+    #[test]
+    fn a_filter_is_for_one_data_source() {
+        let sources = two();
+        assert_eq!(
+            rules(&sources[..1], "run x -F name==a --filter.sni comm==b").unwrap()["sni"],
+            "name==a,comm==b"
+        );
+        assert_eq!(rules(&sources, "run x --filter.start exit==1").unwrap()["start"], "exit==1");
+        assert_eq!(rules(&sources, "run x --filter.start exit==1").unwrap()["sni"], "");
+        insta::assert_snapshot!(rules(&sources, "run x --filter name==a").unwrap_err(), @r#"--filter: this gadget has several data sources; use --filter.sni or --filter.start"#);
+    }
 }

@@ -4,19 +4,15 @@ mod arguments;
 mod flags;
 
 use std::{
-    ffi::OsString,
-    io::{self, IsTerminal},
-    os::fd::AsFd,
-    path::PathBuf,
-    time::Duration,
+    collections::BTreeMap, ffi::OsString, io, os::fd::AsFd, path::PathBuf, sync::Arc, thread, time::Duration,
 };
 
 use anyhow::Context;
 use clap::ArgMatches;
 use gadget::store::Store;
 use nix::sys::{
+    eventfd::{EfdFlags, EventFd},
     signal::{SigSet, Signal},
-    signalfd::{SfdFlags, SignalFd},
 };
 
 use super::places;
@@ -44,20 +40,24 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     drop(store);
     let gadget = Gadget::open(image)?;
 
-    let params = gadget.params.clone();
-    let full = super::command().mut_subcommand("run", |_| flags::command_for(&params));
+    let sources = instance::data_sources(&gadget);
+    let full = super::command().mut_subcommand("run", |_| flags::command_for(&sources, &gadget.params));
     let matches = full.try_get_matches_from(args)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(()) };
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
-    let summary = start(&gadget, matches)?;
+    let summary = start(&gadget, flags::filters(&sources, matches)?, matches)?;
     say_losses(&summary);
     Ok(())
 }
 
-fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
+fn start(
+    gadget: &Gadget,
+    filters: BTreeMap<String, String>,
+    matches: &ArgMatches,
+) -> anyhow::Result<Summary> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(0);
     let options = Options {
@@ -67,10 +67,10 @@ fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
             ..Filters::default()
         })?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
-        filter: text("filter"),
+        filters,
         fields: text("fields"),
         mode: text("output").unwrap_or_default().parse()?,
-        width: terminal_width(),
+        width: super::terminal_width(),
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: container::Config {
             docker_socket: text("docker-socketpath").unwrap_or_default().into(),
@@ -89,29 +89,37 @@ fn start(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<Summary> {
     Ok(summary)
 }
 
-/// A descriptor that is readable once somebody asks to stop. A second Ctrl-C ends the process at once.
-fn stop_signals() -> nix::Result<SignalFd> {
+/// A descriptor that is readable once somebody asks to stop. Whoever asks again does not want to wait: the process
+/// ends at once.
+fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGINT);
     mask.add(Signal::SIGTERM);
     mask.thread_block()?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-}
-
-/// Columns of the terminal that stdout is, if it is one.
-fn terminal_width() -> Option<u16> {
-    if !io::stdout().is_terminal() {
-        return None;
-    }
-    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col)
+    let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
+    let asked = Arc::clone(&stop);
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        if mask.wait().is_ok() {
+            let _ = asked.write(1);
+        }
+        if mask.wait().is_ok() {
+            std::process::exit(1);
+        }
+    })?;
+    Ok(stop)
 }
 
 fn say_losses(summary: &Summary) {
-    let Loss { buffer_full, unknown_owner } = summary.loss;
+    let Loss { buffer_full, unknown_owner, no_room_for_owner } = summary.loss;
     if buffer_full > 0 {
         eprintln!("lost {buffer_full} events: they came faster than they could be written");
     }
     if unknown_owner > 0 {
         eprintln!("left out {unknown_owner} events: nobody knows which process they belong to");
+    }
+    if no_room_for_owner > 0 {
+        eprintln!(
+            "{no_room_for_owner} sockets have no known process: there are more than the table of owners holds"
+        );
     }
 }

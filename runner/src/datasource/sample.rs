@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::datasource::{
-    Annotations, DataSource, Event, Field, FieldId, Kind, Place, Scalar, Slot, Slots, SourceKind,
-};
+use super::{Annotations, DataSource, Event, Field, FieldId, Kind, Place, Scalar, Slot, Slots, SourceKind};
 
 /// Adds a field of the kernel's part.
-pub(super) fn add(
+pub(crate) fn add(
     source: &mut DataSource,
     parent: Option<FieldId>,
     name: &str,
@@ -36,7 +34,7 @@ pub(super) fn add(
 }
 
 /// Expands a template and sets an alias.
-pub(super) fn style(source: &mut DataSource, id: FieldId, template: &str, alias: &str) {
+pub(crate) fn style(source: &mut DataSource, id: FieldId, template: &str, alias: &str) {
     let field = &mut source.fields[id];
     if !template.is_empty() {
         assert!(field.annotations.expand(template));
@@ -48,7 +46,7 @@ pub(super) fn style(source: &mut DataSource, id: FieldId, template: &str, alias:
 }
 
 /// The data source `sni`, as the container, format and user operators extend it.
-pub(super) fn sni() -> DataSource {
+pub(crate) fn sni() -> DataSource {
     let mut s = DataSource::new("sni", SourceKind::Single);
     let source = &mut s;
     let mut field = |parent, name, scalar, offset, size, template, alias| {
@@ -116,7 +114,7 @@ pub(super) fn sni() -> DataSource {
 }
 
 /// The kernel's part of an event of [`sni`].
-pub(super) fn data(comm: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn data(comm: &[u8], name: &[u8]) -> Vec<u8> {
     let mut data = vec![0; 208];
     data[..8].copy_from_slice(&1_704_063_600_123_456_789_u64.to_ne_bytes());
     data[8..12].copy_from_slice(&4_026_532_001_u32.to_ne_bytes());
@@ -134,7 +132,7 @@ pub(super) fn data(comm: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// Slots of [`sni`], filled for a container called `container`.
-pub(super) fn slots(source: &DataSource, container: &str) -> Slots {
+pub(crate) fn slots(source: &DataSource, container: &str) -> Slots {
     let mut slots = Slots::new(source.slots);
     let slot = |name: &str| source.slot(source.field(name).unwrap()).unwrap();
     slots.set(slot("runtime.containerName"), Slot::Shared(Arc::from(container)));
@@ -146,7 +144,7 @@ pub(super) fn slots(source: &DataSource, container: &str) -> Slots {
 }
 
 /// Calls `f` with an event of [`sni`].
-pub(super) fn with_event(source: &DataSource, f: impl FnOnce(&Event<'_>)) {
+pub(crate) fn with_event(source: &DataSource, f: impl FnOnce(&Event<'_>)) {
     let data = data(b"wget", b"example.com");
     f(&Event { data: &data, slots: &mut slots(source, "test-trace-sni") });
 }
