@@ -6,10 +6,14 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use runner::container::namespace;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Igx, Process, TlsServer};
+use crate::{
+    loss,
+    support::{Igx, Process, TlsServer, with_trace_files},
+};
 
 /// How often a container makes its handshake as its very first act.
 const STARTS: usize = 50;
@@ -232,4 +236,40 @@ fn docker_goes_on_when_igx_is_killed() {
     let mut started = Process::start(&mut started);
     drop(run); // by SIGKILL
     assert!(started.0.wait().unwrap().success());
+}
+
+#[test]
+fn a_gadget_of_another_kind_shows_only_the_containers_asked_for() {
+    let docker = Docker::start();
+    let igx = with_trace_files();
+    let _shown = docker.idle("test-trace-sni");
+    let _other = docker.idle("somebody-else");
+    let args = ["trace_files", "-o", "json", "-c", "test-trace-sni", "--docker-socketpath", &docker.socket];
+    let mut run = igx.run(&args);
+    std::fs::read("/etc/hostname").unwrap();
+    docker.ok(&["exec", "somebody-else", "sh", "-c", ": < /proc/self/stat"]);
+    docker.ok(&["exec", "test-trace-sni", "sh", "-c", ": < /proc/self/comm"]);
+    run.event(|event| {
+        assert_eq!(event["runtime"]["containerName"], "test-trace-sni", "{event}");
+        event["fname"] == "/proc/self/comm"
+    });
+    run.stop();
+}
+
+#[test]
+fn what_nobody_owns_belongs_to_the_container_of_its_network() {
+    let docker = Docker::start();
+    let igx = Igx::new();
+    let _shown = docker.idle("test-trace-sni");
+    let pid = docker.ok(&["inspect", "-f", "{{.State.Pid}}", "test-trace-sni"]);
+    let network = namespace::open_netns(pid.parse().unwrap()).unwrap();
+    let args = ["trace_sni", "-o", "json", "-c", "test-trace-sni", "--docker-socketpath", &docker.socket];
+    let mut run = igx.run(&args);
+    loss::send_from_nobody("host.e2e.example");
+    namespace::in_netns(&network, || loss::send_from_nobody("container.e2e.example")).unwrap();
+    let event = run.event(|_| true);
+    assert_eq!(event["name"], "container.e2e.example");
+    assert_eq!(event["runtime"]["containerName"], "test-trace-sni");
+    assert_eq!(event["proc"]["pid"], 0);
+    run.stop();
 }

@@ -135,7 +135,7 @@ fn of_run() {
 fn of_run_trace_sni() {
     let (run, gadget) = (help("run", "--help"), help("run trace_sni", "--help"));
     let (run, gadget) = (without_fields(&run), without_fields(&gadget));
-    let added = gadget.strip_prefix(run.trim_end()).expect("what any gadget has comes first");
+    let added = gadget.strip_prefix(run.trim_end()).unwrap();
     insta::assert_snapshot!(added.trim_start(), @r#"
     Processes:
           --pid <VALUE>
