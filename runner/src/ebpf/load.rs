@@ -11,6 +11,9 @@ use super::{Error, kernel_btf::ObjectBtf};
 /// reader is not scheduled, at the price of as much memory.
 const RING_BYTES: u32 = 1 << 21;
 
+/// Maps of user stacks: 14 megabytes in a usual gadget, of which nothing is used unless stacks are asked for.
+const USER_STACK_MAPS: [&str; 2] = ["ig_ustack", "ig_build_id"];
+
 /// How a gadget's object is to be loaded.
 #[derive(Default)]
 pub struct Loader<'a> {
@@ -18,7 +21,7 @@ pub struct Loader<'a> {
     pub variables: Vec<(String, Vec<u8>)>,
     /// Maps that the object declares and somebody else fills, by name.
     pub maps: Vec<(&'a str, BorrowedFd<'a>)>,
-    /// Programs that are not loaded.
+    /// Programs that are not loaded, by lower-case name.
     pub disabled: BTreeSet<String>,
     /// Types to relocate against, instead of the kernel's own.
     pub btf: Option<&'a ObjectBtf>,
@@ -53,7 +56,7 @@ impl Loader<'_> {
             } else if section.starts_with("perf_event/") {
                 program.set_prog_type(ProgramType::PerfEvent);
             }
-            if self.disabled.contains(program.name().to_string_lossy().as_ref()) {
+            if self.disabled.contains(&program.name().to_string_lossy().to_lowercase()) {
                 program.set_autoload(false);
             }
         }
@@ -81,6 +84,8 @@ impl Loader<'_> {
             let error = |source| Error::Map { what: format!("the map {name}"), source };
             if let Some((_, fd)) = self.maps.iter().find(|(n, _)| *n == name) {
                 map.reuse_fd(*fd).map_err(error)?;
+            } else if USER_STACK_MAPS.contains(&name.as_str()) && !self.collects_user_stacks() {
+                map.set_max_entries(1).map_err(error)?;
             } else if let Some(entries) = self.max_entries(&name, object) {
                 map.set_max_entries(entries).map_err(error)?;
             } else if object.tracers.iter().any(|t| t.map == name)
@@ -91,6 +96,10 @@ impl Loader<'_> {
             }
         }
         Ok(())
+    }
+
+    fn collects_user_stacks(&self) -> bool {
+        self.variables.iter().any(|(name, value)| name.starts_with("collect_") && value.contains(&1))
     }
 
     /// A map's size may be said by a variable named after it.

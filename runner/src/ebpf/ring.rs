@@ -28,6 +28,14 @@ const DISCARD: u32 = 1 << 30;
 /// Bytes before each record's data (BPF_RINGBUF_HDR_SZ); records begin at multiples of it.
 const HEADER: u64 = 8;
 
+/// Room is given back to the kernel so many times a lap.
+const GIVE_BACK_STEPS: u64 = 64;
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE: u64 = 64;
+/// More of a record than this is rarely looked at.
+#[cfg(target_arch = "x86_64")]
+const PREFETCH_BYTES: u64 = 1024;
+
 /// The reading end of one ring buffer map.
 pub(super) struct Ring<'a> {
     map: &'a MapHandle,
@@ -61,6 +69,8 @@ impl<'a> Ring<'a> {
     pub(super) fn consume(&mut self, mut take: impl FnMut(&[u8])) {
         let mut at = self.consumer_position().load(Ordering::Relaxed);
         let lap = at + self.size;
+        let mut given_back = at;
+        let step = self.size / GIVE_BACK_STEPS;
         loop {
             let end = self.producer_position().load(Ordering::Acquire).min(lap);
             if at >= end {
@@ -69,16 +79,50 @@ impl<'a> Ring<'a> {
             while at < end {
                 let length = self.length_at(at).load(Ordering::Acquire);
                 if length & BUSY != 0 {
+                    self.give_back(at);
                     return;
                 }
                 let len = u64::from(length & !DISCARD);
+                let next = at + (HEADER + len).next_multiple_of(HEADER);
+                if next < end {
+                    self.prefetch(next, len);
+                }
                 if length & DISCARD == 0 {
                     take(self.record(at, len));
                 }
-                at += (HEADER + len).next_multiple_of(HEADER);
-                self.consumer_position().store(at, Ordering::Release);
+                at = next;
+                if at - given_back >= step {
+                    self.give_back(at);
+                    given_back = at;
+                }
+            }
+            self.give_back(at);
+            given_back = at;
+        }
+    }
+
+    /// Lets the kernel write up to `at` again. It looks at this for each record that it makes, from another
+    /// processor, so it is told now and then only.
+    fn give_back(&self, at: u64) {
+        self.consumer_position().store(at, Ordering::Release);
+    }
+
+    /// Fetches the record at `at`, of about `len` bytes, while the one before it is worked on: it was written by
+    /// another processor, and waiting for its memory would be a good part of an event's cost.
+    fn prefetch(&self, at: u64, len: u64) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 0..len.min(PREFETCH_BYTES).div_ceil(CACHE_LINE) {
+            let offset = (at + line * CACHE_LINE) % self.size;
+            // SAFETY: the offset lies within the ring; and prefetching reads nothing.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T0>(
+                    self.producer.start.as_ptr().add(self.page + offset as usize).cast(),
+                );
             }
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (at, len);
     }
 
     fn record(&mut self, at: u64, len: u64) -> &[u8] {

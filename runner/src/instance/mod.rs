@@ -4,7 +4,9 @@
 
 mod builtin;
 mod containers;
+mod events;
 mod gadget;
+mod load;
 mod lookup;
 mod pipeline;
 mod resolve;

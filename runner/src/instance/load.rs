@@ -1,0 +1,110 @@
+//! The kernel's side of a run: who owns sockets, which types the object is fitted to, and the loaded object.
+
+use std::{cell::RefCell, os::fd::AsFd, path::PathBuf};
+
+use gadget::btf::minimal::{self, SyntheticStruct};
+use libbpf_rs::MapHandle;
+
+use super::{
+    containers::{self, FILTER_MAP},
+    gadget::Gadget,
+    run::{Error, Options},
+};
+use crate::{
+    container::namespace,
+    ebpf::{KernelBtf, LoadedGadget, Loader, ObjectBtf, attach, param},
+    socket::{self, SocketOwner},
+};
+
+/// The map in which gadgets look up who owns a socket.
+const SOCKETS_MAP: &str = "gadget_sockets";
+
+/// Set when only the containers in [`FILTER_MAP`] are shown.
+const FILTER_FLAG: &str = "gadget_filter_by_mntns";
+
+/// Set to the inode of the host's network namespace.
+const HOST_NETNS: &str = "gadget_var_host_netns";
+
+/// What a run has in the kernel before anything of the gadget is attached.
+pub(super) struct Loaded {
+    /// The gadget's programs and maps.
+    pub(super) gadget: LoadedGadget,
+    /// The mount namespaces that are shown, if the gadget asks.
+    pub(super) filter_map: Option<MapHandle>,
+    /// Keeps the owners of sockets, if the gadget asks.
+    pub(super) owner: Option<SocketOwner>,
+    /// The types that the object was fitted to.
+    pub(super) types: Option<ObjectBtf>,
+}
+
+/// Loads all that a run of `gadget` needs.
+pub(super) fn load(gadget: &Gadget, options: &Options) -> Result<Loaded, Error> {
+    let btf = KernelBtf::new(options.cache.clone());
+    let owner = gadget.has_map(SOCKETS_MAP).then(|| start_owner(&btf)).transpose()?;
+    let types = types(gadget, &btf, owner.is_some())?;
+    let (loaded, filter_map) = load_object(gadget, options, types.as_ref(), owner.as_ref())?;
+    Ok(Loaded { gadget: loaded, filter_map, owner, types })
+}
+
+/// The owner map holds no paths: no gadget that this version runs reads them.
+fn socket_value() -> SyntheticStruct {
+    minimal::socket_value(0, 0)
+}
+
+fn start_owner(btf: &KernelBtf) -> Result<SocketOwner, Error> {
+    // The owner's programs know their map's layout, and read only types of the kernel proper.
+    let kept: RefCell<Vec<ObjectBtf>> = RefCell::default();
+    let provide = |elf: &[u8]| -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
+        let types = btf.for_object(elf, &[], &[])?.ok_or("this kernel lacks types that every kernel has")?;
+        let path = types.path();
+        kept.borrow_mut().push(types);
+        Ok(path)
+    };
+    Ok(SocketOwner::start(socket::Options { kernel_btf: Some(&provide), ..socket::Options::default() })?)
+}
+
+/// The kernel's types as far as the gadget asks for them, the enums of its events among them.
+fn types(gadget: &Gadget, btf: &KernelBtf, sockets: bool) -> Result<Option<ObjectBtf>, Error> {
+    let elf = gadget.image.object.as_deref().unwrap_or_default();
+    let extra = if sockets { vec![socket_value()] } else { Vec::new() };
+    let enums: Vec<&str> =
+        gadget.sources.iter().flat_map(|s| s.enums.iter().map(|e| e.enumeration.name.as_str())).collect();
+    Ok(btf.for_object(elf, &extra, &enums)?)
+}
+
+fn load_object(
+    gadget: &Gadget,
+    options: &Options,
+    types: Option<&ObjectBtf>,
+    owner: Option<&SocketOwner>,
+) -> Result<(LoadedGadget, Option<MapHandle>), Error> {
+    let filter_map = if gadget.has_map(FILTER_MAP) { Some(containers::filter_map()?) } else { None };
+
+    let mut loader = Loader { btf: types, ..Loader::default() };
+    for param in &gadget.params {
+        if let Some(value) = options.params.get(&param.key) {
+            let bytes = param::encode(&param.key, &param.kind, param.size, value)?;
+            loader.variables.push((param.variable.clone(), bytes));
+        }
+    }
+    if !options.host {
+        loader.variables.push((FILTER_FLAG.into(), vec![1]));
+    }
+    if let Ok(netns) = namespace::host_netns() {
+        loader.variables.push((HOST_NETNS.into(), netns.to_ne_bytes().into()));
+    }
+    for (program, target) in gadget.attach_targets() {
+        if target == attach::DISABLED {
+            loader.disabled.insert(program);
+        }
+    }
+    if let Some(owner) = owner {
+        loader.maps.push((SOCKETS_MAP, owner.map()));
+    }
+    if let Some(map) = &filter_map {
+        loader.maps.push((FILTER_MAP, map.as_fd()));
+    }
+    let elf = gadget.image.object.as_deref().unwrap_or_default();
+    let loaded = loader.load(elf, &gadget.object)?;
+    Ok((loaded, filter_map))
+}
