@@ -35,7 +35,7 @@ fn it_fits_a_terminal() {
         "version",
     ] {
         for flag in ["-h", "--help"] {
-            for line in without_fields(&help(command, flag)).lines() {
+            for line in help(command, flag).lines() {
                 assert!(line.chars().count() <= 80, "igx {command} {flag}: {line}");
             }
         }
@@ -50,10 +50,10 @@ fn of_igx() {
     Usage: igx [OPTIONS] <COMMAND>
 
     Commands:
+      run          Run a gadget
       image        Build, list and remove gadget images in the local store
       completions  Print a shell's completion script
       version      Print the version
-      run          Run a gadget
       help         Print this message or the help of the given subcommand(s)
 
     Options:
@@ -130,11 +130,17 @@ fn of_run() {
     assert_eq!(help("run", "-h"), help("run", "--help"));
 }
 
-/// The gadget adds its own flags.
+/// The gadget says what it is, and adds its own flags.
 #[test]
 fn of_run_trace_sni() {
     let (run, gadget) = (help("run", "--help"), help("run trace_sni", "--help"));
     let (run, gadget) = (without_fields(&run), without_fields(&gadget));
+    let (about, gadget) = gadget.split_once("\n\nUsage:").unwrap();
+    insta::assert_snapshot!(about, @r#"
+    trace sni: Show the host names (TLS Server Name Indication) that processes ask
+    for
+    "#);
+    let (_, run) = run.split_once("\n\nUsage:").unwrap();
     let added = gadget.strip_prefix(run.trim_end()).unwrap();
     insta::assert_snapshot!(added.trim_start(), @r#"
     Processes:

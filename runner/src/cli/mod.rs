@@ -23,6 +23,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The command line without what a gadget adds to it.
 fn command() -> Command {
     let command = Command::new("igx")
+        .max_term_width(80)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Run eBPF gadgets that come as OCI images")
         .subcommand_required(true)
@@ -39,13 +40,13 @@ fn command() -> Command {
             "Where images are kept [default for root:\n\
                  /var/lib/igx/oci-store; for others:\n\
                  ~/.local/share/igx/oci-store]",
-        ))
-        .subcommand(image::command())
-        .subcommand(completions::command())
-        .subcommand(Command::new("version").about("Print the version"));
+        ));
     #[cfg(feature = "ebpf")]
     let command = command.subcommand(run::command());
     command
+        .subcommand(image::command())
+        .subcommand(completions::command())
+        .subcommand(Command::new("version").about("Print the version"))
 }
 
 fn dispatch(args: &[OsString]) -> anyhow::Result<()> {

@@ -91,6 +91,21 @@ pub fn capture_libbpf_log() {
     })));
 }
 
+/// Gets libbpf ready, in a thread of its own.
+///
+/// Before its first object libbpf asks the kernel a score of questions, and remembers the answers. Asked while the
+/// image is still being read, they delay nothing.
+pub fn warm_up() {
+    let asked = std::thread::Builder::new().name("warm-up".to_owned()).spawn(|| {
+        let mut builder = libbpf_rs::ObjectBuilder::default();
+        // What fails here fails again, and is told, when it matters.
+        builder.open_memory(socket_filter::DISPATCHER).and_then(libbpf_rs::OpenObject::load).is_ok()
+    });
+    if let Err(error) = asked {
+        tracing::debug!("libbpf is not asked in advance: {error}");
+    }
+}
+
 /// Takes what libbpf wrote since the last call, as lines below an error message.
 fn libbpf_said() -> String {
     let lines = LIBBPF_LOG.lock().map(|mut log| std::mem::take(&mut *log)).unwrap_or_default();

@@ -20,7 +20,7 @@ use super::Error;
 use crate::container::namespace;
 
 /// The dispatcher's object.
-const DISPATCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dispatcher.bpf.o"));
+pub(super) const DISPATCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/dispatcher.bpf.o"));
 
 /// One socket-filter program of a gadget, and the network namespaces that it watches.
 pub struct SocketFilter {

@@ -101,9 +101,10 @@ pub(crate) fn command() -> Command {
 
 /// The command with what the gadget brings: its data sources' fields and filters, and its own flags. `sources` are
 /// its data sources as events leave them.
-pub(crate) fn command_for(sources: &[DataSource], params: &[Param]) -> Command {
+pub(crate) fn command_for(about: &str, sources: &[DataSource], params: &[Param]) -> Command {
     let several = sources.len() > 1;
     let command = command()
+        .long_about(about.to_owned())
         .mut_arg("fields", |arg| arg.help(fields_help(sources)))
         .mut_arg("filter", |arg| arg.hide(several));
     let command = sources.iter().fold(command, |command, source| {
@@ -233,7 +234,7 @@ mod tests {
     }
 
     fn rules(sources: &[DataSource], line: &str) -> Result<BTreeMap<String, String>, String> {
-        let matches = command_for(sources, &[]).try_get_matches_from(line.split(' '));
+        let matches = command_for("", sources, &[]).try_get_matches_from(line.split(' '));
         filters(sources, &matches.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
     }
 

@@ -4,7 +4,14 @@ mod arguments;
 mod flags;
 
 use std::{
-    collections::BTreeMap, ffi::OsString, io, os::fd::AsFd, path::PathBuf, sync::Arc, thread, time::Duration,
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -34,6 +41,12 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     };
     super::start_log(found.verbose());
+    ebpf::capture_libbpf_log();
+    // Threads inherit the mask: it stands before any is started.
+    let stop = stop_signals().context("cannot listen for signals")?;
+    if nix::unistd::geteuid().is_root() {
+        ebpf::warm_up();
+    }
     let path = found.store().map(PathBuf::from).map_or_else(Store::default_path, Ok)?;
     let store = Store::open(path)?;
     let image = instance::resolve(&store, name, found.pull(), found.verify_image())?;
@@ -41,14 +54,16 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let gadget = Gadget::open(image)?;
 
     let sources = instance::data_sources(&gadget);
-    let full = super::command().mut_subcommand("run", |_| flags::command_for(&sources, &gadget.params));
+    let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
+    let full =
+        super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));
     let matches = full.try_get_matches_from(args)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(()) };
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
-    let summary = start(&gadget, flags::filters(&sources, matches)?, matches)?;
+    let summary = start(&gadget, flags::filters(&sources, matches)?, matches, stop.as_fd())?;
     say_losses(&summary);
     Ok(())
 }
@@ -57,6 +72,7 @@ fn start(
     gadget: &Gadget,
     filters: BTreeMap<String, String>,
     matches: &ArgMatches,
+    stop: BorrowedFd<'_>,
 ) -> anyhow::Result<Summary> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(0);
@@ -78,14 +94,11 @@ fn start(
         },
         cache: places::cache(),
     };
-    ebpf::capture_libbpf_log();
-    // Threads inherit the mask: it stands before any is started.
-    let stop = stop_signals().context("cannot listen for signals")?;
     let mut notice = |notice: Notice<'_>| match notice {
         Notice::Running => tracing::debug!("running..."),
         Notice::Warning(line) => eprintln!("{line}"),
     };
-    let summary = instance::run(gadget, &options, stop.as_fd(), &mut io::stdout().lock(), &mut notice)?;
+    let summary = instance::run(gadget, &options, stop, &mut io::stdout().lock(), &mut notice)?;
     Ok(summary)
 }
 
