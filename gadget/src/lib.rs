@@ -2,7 +2,8 @@
 //! manifests and the local store that keeps it. Nothing here needs a kernel, privileges or a terminal, so a CI
 //! job on a laptop can use all of it.
 //!
-//! Modules, bottom up; each knows only those above it in this list.
+//! A module knows only those before it here: [`reference`], [`metadata`], [`btf`], [`object`], [`image`], [`store`],
+//! `build`.
 
 pub mod btf;
 #[cfg(feature = "build")]

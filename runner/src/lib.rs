@@ -1,7 +1,8 @@
 //! What *runs* a gadget: the library behind `igx`.
 //!
 //! A pipeline: an event enters as bytes from a kernel buffer and leaves as a line of text. It moves one way and is
-//! copied once. Modules, top down; each knows only those below it.
+//! copied once. A module knows only those behind it here: [`cli`], `instance`, [`operator`] and [`output`], `socket`,
+//! `ebpf`, [`container`], [`datasource`]; operators and output do not know each other.
 
 pub mod cli;
 pub mod container;
@@ -14,3 +15,6 @@ pub mod operator;
 pub mod output;
 #[cfg(feature = "ebpf")]
 pub mod socket;
+
+/// What builds images here, as their annotation `io.inspektor-gadget.builder.version` says it.
+pub const BUILDER_VERSION: &str = concat!("igx-", env!("CARGO_PKG_VERSION"));

@@ -7,7 +7,12 @@ mod places;
 #[cfg(feature = "ebpf")]
 mod run;
 
-use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -103,6 +108,12 @@ fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         let _ = usage.print();
         return if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    let io_error =
+        |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);
+    if error.chain().any(|cause| io_error(cause) == Some(io::ErrorKind::BrokenPipe)) {
+        // Whoever read the output has had enough.
+        return ExitCode::SUCCESS;
     }
     eprintln!("Error: {}", message(error));
     ExitCode::FAILURE

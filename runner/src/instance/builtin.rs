@@ -20,9 +20,8 @@ pub fn image() -> Result<GadgetImage, image::Error> {
         objects: BTreeMap::from([(ARCHITECTURE.to_owned(), trace_sni::OBJECT.to_vec())]),
         ..Parts::default()
     };
-    let version = concat!("igx-", env!("CARGO_PKG_VERSION"));
     // It is as old as the binary, which nobody knows: no date keeps its digest the same.
-    let image = Image::assemble(&parts, "", version)?;
+    let image = Image::assemble(&parts, "", crate::BUILDER_VERSION)?;
     image::read(&Carried(&image), &image.index, NAME, ARCHITECTURE, Trust::BuiltIn)
 }
 

@@ -33,7 +33,7 @@ pub enum Error {
     BuiltIn(#[from] image::Error),
     #[error(
         "cannot pull {0}: this version does not speak to registries; build the image with 'igx image build', or \
-         unpack an exported one into the store"
+         unpack an exported one into an empty folder and use that with --store"
     )]
     NoRegistry(String),
     #[error("{0} is not in the store; see 'igx image list'")]

@@ -9,9 +9,6 @@ use gadget::{
 };
 use std::{io::Write, path::PathBuf};
 
-/// What the image says built it; runners compare it with their own version.
-const BUILDER: &str = concat!("v", env!("CARGO_PKG_VERSION"));
-
 pub(super) fn command() -> Command {
     Command::new("build")
         .about("Compile a gadget and put it into the store")
@@ -45,7 +42,7 @@ pub(super) fn run(matches: &ArgMatches, store: &mut Store, log: &mut impl Write)
     let name = matches.get_one::<String>("tag").map(|tag| Reference::parse(tag)).transpose()?;
     let options = Options {
         file: matches.get_one::<PathBuf>("file").cloned(),
-        builder_version: BUILDER.to_owned(),
+        builder_version: crate::BUILDER_VERSION.to_owned(),
         created: None,
     };
     let path = matches.get_one::<PathBuf>("path").cloned().unwrap_or_default();

@@ -5,10 +5,16 @@ use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, Command};
 
 const LATER: [(&str, &str); 5] = [
-    ("pull", "unpack an exported image into the store with `tar xf IMAGE.tar -C STORE`"),
+    (
+        "pull",
+        "unpack an exported image into an empty folder with `tar xf IMAGE.tar -C FOLDER` and use that: --store FOLDER",
+    ),
     ("push", "pack the store's folder with `tar cf IMAGE.tar -C STORE .` and push it with a registry tool"),
     ("export", "pack the store's folder with `tar cf IMAGE.tar -C STORE .`: it is an OCI image layout"),
-    ("import", "unpack the file into an empty store with `tar xf IMAGE.tar -C STORE` and use that store"),
+    (
+        "import",
+        "unpack the file into an empty folder with `tar xf IMAGE.tar -C FOLDER` and use that: --store FOLDER",
+    ),
     ("verify", "check signatures with cosign or notation before the image comes into the store"),
 ];
 

@@ -41,8 +41,8 @@ fn help_texts() {
     Usage: image list [OPTIONS]
 
     Options:
-      -o, --output <MODE>  How to print [default: columns] [possible values: columns, json, jsonpretty]
-          --no-trunc       Print names, digests and dates in full, as is done into a pipe
+      -o, --output <MODE>  columns, json or jsonpretty [default: columns]
+          --no-trunc       Print all in full, as is done into a pipe
       -h, --help           Print help
     "#);
     #[cfg(feature = "ebpf")]
@@ -55,9 +55,9 @@ fn help_texts() {
       <PATH>  Folder with program.bpf.c, gadget.yaml or both
 
     Options:
-      -f, --file <FILE>  Build file [default: build.yaml in PATH, if there is one]
+      -f, --file <FILE>  Build file [default: build.yaml in PATH, if any]
       -t, --tag <NAME>   Name of the image
-      -l, --local        Use this machine's clang; the only way so far, and so always on
+      -l, --local        Use this machine's clang: always on, the only way so far
       -h, --help         Print help
     "#);
 }
