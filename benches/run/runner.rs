@@ -93,7 +93,7 @@ impl Setup {
 
     /// Makes the next run the first one on this kernel.
     pub(crate) fn forget_kernel_types(&self) {
-        let _ = fs::remove_dir_all("/var/lib/igx/kernel-types");
+        let _ = fs::remove_dir_all(self.folder.path().join("kernel-types"));
     }
 }
 

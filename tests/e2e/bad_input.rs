@@ -45,6 +45,8 @@ fn wrong_arguments_are_named() {
         (&["run", "trace_sni", "--host", "-F", "nmae==x"], "name"),
         (&["run", "trace_sni", "--host", "-F", "name"], "name"),
         (&["run", "trace_sni", "--host", "--comm", "a-name-of-17-byte"], "16 bytes"),
+        (&["run", "trace_sni", "--host", "--docker-socketpath", "/nonexistent"], "/nonexistent"),
+        (&["run", "trace_sni", "--host", "--timeout", "-1"], "--timeout"),
     ] {
         let said = igx.fails(args);
         assert!(said.contains(wanted), "{args:?}: {said}");

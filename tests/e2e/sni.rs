@@ -144,7 +144,10 @@ fn a_run_ends_by_itself_after_its_timeout() {
 #[test]
 fn without_containers_the_next_step_is_said() {
     let igx = Igx::new();
-    let output = igx.output(&["run", "trace_sni", "-t", "1", "--docker-socketpath", "/nonexistent"]);
+    let silent = igx.home.path().join("docker.sock");
+    std::fs::write(&silent, "").unwrap();
+    let silent = silent.to_str().unwrap();
+    let output = igx.output(&["run", "trace_sni", "-t", "1", "--docker-socketpath", silent]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("no containers found: add --host to see this host's processes"), "{said}");
 }

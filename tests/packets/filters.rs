@@ -100,6 +100,18 @@ fn a_socket_for_both_families_owns_ipv4_packets_unless_it_is_for_ipv6_only() {
 }
 
 #[test]
+fn an_open_socket_for_both_families_comes_before_a_closed_one() {
+    let tap = Tap::new();
+    let (mut closed, mut open) = (owner(), owner());
+    closed[64..72].copy_from_slice(&1u64.to_ne_bytes());
+    open[8..16].copy_from_slice(&(u64::from(PID + 1) << 32).to_ne_bytes());
+    tap.own(&key(NETNS, IPV4, frame::SERVER_PORT), &closed);
+    assert_eq!(tap.feed(&hello4())[0].pid_tid().0, PID, "a closed one is better than none");
+    tap.own(&key(NETNS, IPV6, frame::SERVER_PORT), &open);
+    assert_eq!(tap.feed(&hello4())[0].pid_tid().0, PID + 1);
+}
+
+#[test]
 fn an_owner_is_of_one_network_namespace_and_port() {
     let tap = Tap::new();
     tap.own(&key(NETNS + 1, IPV4, frame::SERVER_PORT), &owner());

@@ -34,12 +34,16 @@ struct {
 static __always_inline struct gadget_socket_value *gadget_socket_find(struct gadget_socket_key *key)
 {
 	struct gadget_socket_value *value = bpf_map_lookup_elem(&gadget_sockets, key);
+	struct gadget_socket_value *closed = value;
 
-	if (value || key->family != GADGET_AF_INET)
+	if ((value && !value->deletion_timestamp) || key->family != GADGET_AF_INET)
 		return value;
+	/* An open socket for both families has the port rather than a closed one. */
 	key->family = GADGET_AF_INET6;
 	value = bpf_map_lookup_elem(&gadget_sockets, key);
-	return value && !value->ipv6only ? value : NULL;
+	if (!value || value->ipv6only || (closed && value->deletion_timestamp))
+		return closed;
+	return value;
 }
 
 /* Fills `proc` from the owner; without one, it is left as it is. */

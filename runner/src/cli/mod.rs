@@ -85,18 +85,18 @@ fn images(matches: &ArgMatches, store: Option<&Path>) -> anyhow::Result<()> {
 
 /// Columns of the terminal that stdout is, if it is one.
 fn terminal_width() -> Option<u16> {
-    if !std::io::stdout().is_terminal() {
+    if !io::stdout().is_terminal() {
         return None;
     }
-    rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| size.ws_col)
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col)
 }
 
 /// Warnings, and with `--verbose` all that is being done, go to stderr.
 fn start_log(verbose: bool) {
     let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
     let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .without_time()
         .with_target(false)
         .with_max_level(level)

@@ -1,5 +1,7 @@
 //! Where `igx` keeps things: the flag, or else the default for root or for a user.
 
+#[cfg(feature = "ebpf")]
+use std::path::Path;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
@@ -9,8 +11,8 @@ pub(super) fn store(matches: &ArgMatches) -> Option<PathBuf> {
     matches.try_get_one::<String>("store").ok().flatten().map(PathBuf::from)
 }
 
-/// The folder of what can be thrown away, beside the default store.
+/// The folder of what can be thrown away, beside the store.
 #[cfg(feature = "ebpf")]
-pub(super) fn cache() -> Option<PathBuf> {
-    gadget::store::Store::default_path().ok()?.parent().map(|home| home.join("kernel-types"))
+pub(super) fn cache(store: &Path) -> Option<PathBuf> {
+    store.parent().map(|home| home.join("kernel-types"))
 }

@@ -12,7 +12,10 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     num::NonZeroUsize,
-    os::fd::AsRawFd,
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
     path::{Path, PathBuf},
     ptr::NonNull,
     slice,
@@ -35,6 +38,9 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// ELF notes of the running kernel: the build id among them tells one build from another.
 const KERNEL_NOTES: &str = "/sys/kernel/notes";
+
+/// Entries kept in the cache: a few objects of a few images, on more than one kernel.
+const ENTRIES: usize = 64;
 
 /// A cache of cut-down kernel types.
 pub struct KernelBtf {
@@ -78,11 +84,11 @@ impl KernelBtf {
         let entry = self.cache.as_deref().and_then(|folder| entry(folder, elf, extra, enums));
         let kept = entry.as_deref().and_then(|path| fs::read(path).ok());
         let types = match kept {
-            // Nothing is kept where nothing could be picked out.
-            Some(types) if types.is_empty() || Btf::parse(&types).is_ok() => types,
+            Some(types) if Btf::parse(&types).is_ok() => types,
             _ => {
                 let types = pick(elf, extra, enums)?;
                 if let Some(path) = &entry
+                    && !types.is_empty()
                     && let Err(error) = keep(path, &types)
                 {
                     tracing::debug!("cannot keep {}: {error}", path.display());
@@ -153,7 +159,10 @@ fn entry(folder: &Path, elf: &[u8], extra: &[SyntheticStruct], enums: &[&str]) -
     let mut hash = Sha256::new();
     hash.update(fs::read(KERNEL_NOTES).ok()?);
     hash.update(fs::read("/proc/version").ok()?);
+    // Another build of this program may pick other types.
     hash.update(env!("CARGO_PKG_VERSION"));
+    hash.update(fs::read_link("/proc/self/exe").ok()?.as_os_str().as_bytes());
+    hash.update(fs::metadata("/proc/self/exe").ok()?.mtime_nsec().to_ne_bytes());
     hash.update(format!("{extra:?}{enums:?}"));
     hash.update(elf);
     let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
@@ -166,13 +175,67 @@ fn keep(path: &Path, types: &[u8]) -> io::Result<()> {
 
     let Some(folder) = path.parent() else { return Ok(()) };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let partial = path.with_extension(format!("partial-{}", std::process::id()));
-    fs::write(&partial, types)?;
-    fs::rename(&partial, path)
+    let mut partial = tempfile::NamedTempFile::new_in(folder)?;
+    partial.write_all(types)?;
+    partial.as_file().sync_all()?;
+    partial.persist(path)?;
+    prune(folder)
+}
+
+/// Removes the oldest entries: those of kernels, images and builds that are gone.
+fn prune(folder: &Path) -> io::Result<()> {
+    let mut entries: Vec<_> = fs::read_dir(folder)?
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+        })
+        .collect();
+    entries.sort();
+    let old = entries.len().saturating_sub(ENTRIES);
+    entries[..old].iter().try_for_each(|(_, path)| fs::remove_file(path))
 }
 
 fn in_memory(types: Vec<u8>) -> io::Result<ObjectBtf> {
     let mut file = File::from(memfd_create(c"igx-btf", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(&types)?;
     Ok(ObjectBtf { types, file })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn types(cache: &Path) -> ObjectBtf {
+        let value = minimal::socket_value(0, 0);
+        KernelBtf::new(Some(cache.to_owned())).for_object(trace_sni::OBJECT, &[value], &[]).unwrap().unwrap()
+    }
+
+    fn entries(cache: &Path) -> Vec<PathBuf> {
+        fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn what_is_kept_is_used_and_what_is_damaged_is_made_anew() {
+        let cache = tempfile::tempdir().unwrap();
+        let picked = types(cache.path());
+        let kept = entries(cache.path());
+        assert_eq!(kept.len(), 1);
+        assert_eq!(fs::read(&kept[0]).unwrap(), picked.bytes());
+
+        for damage in [&b""[..], &picked.bytes()[..20]] {
+            fs::write(&kept[0], damage).unwrap();
+            assert_eq!(types(cache.path()).bytes(), picked.bytes());
+            assert_eq!(fs::read(&kept[0]).unwrap(), picked.bytes());
+        }
+    }
+
+    #[test]
+    fn the_cache_does_not_grow_for_ever() {
+        let cache = tempfile::tempdir().unwrap();
+        for i in 0..ENTRIES + 10 {
+            fs::write(cache.path().join(format!("of-an-older-kernel-{i}")), "").unwrap();
+        }
+        types(cache.path());
+        assert_eq!(entries(cache.path()).len(), ENTRIES);
+    }
 }

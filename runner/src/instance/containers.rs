@@ -1,7 +1,11 @@
 //! Which containers a run shows: as they come and go, the kernel's filter map and the watched network namespaces
 //! follow.
 
-use std::{fs::File, sync::Arc};
+use std::{
+    collections::HashSet,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
@@ -31,6 +35,8 @@ pub(crate) struct Follower {
     pub(crate) selector: Selector,
     pub(crate) filter_map: Option<MapHandle>,
     pub(crate) socket_filters: Vec<SocketFilter>,
+    /// The containers, by id, whose network namespaces are watched on their account.
+    pub(crate) watched: Mutex<HashSet<Arc<str>>>,
 }
 
 impl Follower {
@@ -40,6 +46,27 @@ impl Follower {
         let file = namespace::open_netns(1).or_else(|_| namespace::open_netns(std::process::id()))?;
         let netns = namespace::netns_of(&file).map_err(|source| ebpf::Error::Socket { netns: 0, source })?;
         self.socket_filters.iter().try_for_each(|filter| filter.attach(netns, &file))
+    }
+
+    /// Watches a container's network namespace with every filter, or with none.
+    fn watch(&self, container: &Container) -> Result<(), ebpf::Error> {
+        let netns = container.netns;
+        let socket = |source| ebpf::Error::Socket { netns, source };
+        let file = namespace::open_netns(container.pid)?;
+        if namespace::netns_of(&file).map_err(socket)? != netns {
+            return Err(socket(io::Error::other("the container has ended")));
+        }
+        for (done, filter) in self.socket_filters.iter().enumerate() {
+            if let Err(error) = filter.attach(netns, &file) {
+                self.socket_filters[..done].iter().for_each(|filter| filter.detach(netns));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,12 +84,11 @@ impl Watcher for Follower {
         if self.socket_filters.is_empty() {
             return;
         }
-        let attached =
-            namespace::open_netns(container.pid).map_err(ebpf::Error::from).and_then(|file: File| {
-                self.socket_filters.iter().try_for_each(|f| f.attach(container.netns, &file))
-            });
-        if let Err(error) = attached {
-            tracing::warn!("container {}: {error}", container.name);
+        match self.watch(container) {
+            Ok(()) => {
+                self.watched().insert(Arc::clone(&container.id));
+            }
+            Err(error) => tracing::warn!("container {}: {error}", container.name),
         }
     }
 
@@ -75,8 +101,9 @@ impl Watcher for Follower {
         {
             tracing::debug!("container {}: not in the filter map: {error}", container.name);
         }
-        for filter in &self.socket_filters {
-            filter.detach(container.netns);
+        // One that could not be watched must not take the namespace from others that share it.
+        if self.watched().remove(&container.id) {
+            self.socket_filters.iter().for_each(|filter| filter.detach(container.netns));
         }
     }
 }

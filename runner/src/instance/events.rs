@@ -51,21 +51,16 @@ pub(super) fn read(
         .collect();
     let mut reader = Reader::new(sources)?;
     let mut taken = Instant::now();
+    let mut stopped = false;
     loop {
         let count = reader.consume()?;
-        let mut ready = sink.borrow_mut();
-        ready.flush();
-        if let Some(error) = ready.failed.take() {
+        match sink.borrow_mut().flushed() {
             // Whoever read the output has had enough.
-            return if error.kind() == io::ErrorKind::BrokenPipe {
-                Ok(reader.lost())
-            } else {
-                Err(Error::Write(error))
-            };
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(reader.lost()),
+            result => result.map_err(Error::Write)?,
         }
-        drop(ready);
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
+        if stopped || left == Some(Duration::ZERO) {
             return Ok(reader.lost());
         }
         // In a hurry, the kernel's buffers are not polled but looked at again after a rest.
@@ -84,9 +79,7 @@ pub(super) fn read(
             Err(error) => return Err(Error::Wait(error)),
         }
         if polled[0].any() == Some(true) {
-            reader.consume()?;
-            sink.borrow_mut().flush();
-            return Ok(reader.lost());
+            stopped = true;
         }
     }
 }
@@ -112,5 +105,11 @@ impl Sink<'_> {
             self.failed = self.out.write_all(&self.text).and_then(|()| self.out.flush()).err();
         }
         self.text.clear();
+    }
+
+    /// Writes what there is, and says whether all so far was written.
+    fn flushed(&mut self) -> io::Result<()> {
+        self.flush();
+        self.failed.take().map_or(Ok(()), Err)
     }
 }

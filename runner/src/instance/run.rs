@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     os::fd::BorrowedFd,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -117,7 +117,10 @@ pub fn run(
             "this version does not run the gadget's WebAssembly module: what it fills stays empty",
         ));
     }
-    let deadline = options.timeout.map(|t| Instant::now() + t);
+    if options.host && !options.selector.is_empty() {
+        notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));
+    }
+    let deadline = options.timeout.and_then(|t| Instant::now().checked_add(t));
     // Neither needs the other, and both take some milliseconds.
     let (collection, loaded) = thread::scope(|scope| {
         let collection = scope.spawn(|| Collection::start(&options.containers));
@@ -135,9 +138,10 @@ pub fn run(
     let mut pipelines = pipeline::prepare(gadget, options, || collection.lookup(), kernel_types)?;
     let attached = attach::attach(&loaded, &gadget.attach_targets())?;
     let follower = Arc::new(Follower {
-        selector: options.selector.clone(),
+        selector: if options.host { Selector::default() } else { options.selector.clone() },
         filter_map,
         socket_filters: attached.socket_filters,
+        watched: Mutex::default(),
     });
     if options.host {
         follower.watch_host()?;

@@ -9,7 +9,10 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
-    sys::stat::Mode,
+    sys::{
+        stat::Mode,
+        statfs::{CGROUP2_SUPER_MAGIC, fstatfs},
+    },
 };
 
 /// An open directory of the cgroup2 hierarchy.
@@ -25,6 +28,10 @@ pub(super) fn open() -> io::Result<Hierarchy> {
     let mut part = None;
     for path in mount_points(&mounts) {
         let Ok(root) = fs::File::open(path) else { continue };
+        // Something else may be mounted over it.
+        if !fstatfs(&root).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC) {
+            continue;
+        }
         let hierarchy = describe(root.into());
         if hierarchy.is_whole {
             return Ok(hierarchy);

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::ArgMatches;
+use clap::{ArgMatches, parser::ValueSource};
 use gadget::store::Store;
 use nix::sys::{
     eventfd::{EfdFlags, EventFd},
@@ -49,6 +49,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     }
     let path = found.store().map(PathBuf::from).map_or_else(Store::default_path, Ok)?;
     let store = Store::open(path)?;
+    let cache = places::cache(store.path());
     let image = instance::resolve(&store, name, found.pull(), found.verify_image())?;
     drop(store);
     let gadget = Gadget::open(image)?;
@@ -63,7 +64,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
-    let summary = start(&gadget, flags::filters(&sources, matches)?, matches, stop.as_fd())?;
+    let summary = start(&gadget, flags::filters(&sources, matches)?, matches, cache, stop.as_fd())?;
     say_losses(&summary);
     Ok(())
 }
@@ -72,6 +73,7 @@ fn start(
     gadget: &Gadget,
     filters: BTreeMap<String, String>,
     matches: &ArgMatches,
+    cache: Option<PathBuf>,
     stop: BorrowedFd<'_>,
 ) -> anyhow::Result<Summary> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
@@ -90,9 +92,10 @@ fn start(
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: container::Config {
             docker_socket: text("docker-socketpath").unwrap_or_default().into(),
+            explicit: matches.value_source("docker-socketpath") == Some(ValueSource::CommandLine),
             ..container::Config::default()
         },
-        cache: places::cache(),
+        cache,
     };
     let mut notice = |notice: Notice<'_>| match notice {
         Notice::Running => tracing::debug!("running..."),
@@ -108,7 +111,12 @@ fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGINT);
     mask.add(Signal::SIGTERM);
-    mask.thread_block()?;
+    // Stopped by Ctrl-Z, nobody would answer for the container starts that are held: the whole host would wait.
+    let mut blocked = mask;
+    blocked.add(Signal::SIGTSTP);
+    blocked.add(Signal::SIGTTIN);
+    blocked.add(Signal::SIGTTOU);
+    blocked.thread_block()?;
     let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
     let asked = Arc::clone(&stop);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
