@@ -1,5 +1,4 @@
 //! Compiles `bpf/trace_sni.bpf.c` into a CO-RE object and, for tests and benches, a typed skeleton.
-#![allow(clippy::expect_used, reason = "a build script fails by ending")]
 
 use std::error::Error;
 
