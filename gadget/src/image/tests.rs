@@ -169,6 +169,49 @@ fn a_huge_blob_is_refused_unread() {
     assert!(matches!(open(&Memory::default(), &escape, "amd64"), Err(Error::Damaged { .. })));
 }
 
+#[test]
+fn many_manifests_or_layers_are_refused() {
+    let mut memory = Memory::default();
+    let layer = serde_json::to_string(&memory.put(OBJECT_TYPE, b"ELF")).unwrap();
+    let config = serde_json::to_string(&memory.put(CONFIG_TYPE, b"name: x")).unwrap();
+    let mut layers = |n: usize| {
+        let layers = vec![layer.as_str(); n].join(",");
+        memory.put(
+            MANIFEST_TYPE,
+            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#).as_bytes(),
+        )
+    };
+    let (most, more) = (layers(64), layers(65));
+    let mut index = |child: &Descriptor, n: usize| {
+        memory.put(INDEX_TYPE, &to_json(&Index { manifests: vec![child.clone(); n], ..Index::default() }))
+    };
+    let (good, wide, deep) = (index(&most, 64), index(&most, 65), index(&more, 1));
+    let found: Vec<_> = children(&memory, &good).unwrap().into_iter().map(|d| d.media_type).collect();
+    assert_eq!(found, [MANIFEST_TYPE, CONFIG_TYPE, OBJECT_TYPE], "each digest once");
+    let error = |index| children(&memory, index).unwrap_err().to_string();
+    assert!(error(&wide).contains("it has 65 manifests, more than the 64 allowed"), "{}", error(&wide));
+    assert!(error(&deep).contains("it has 65 layers, more than the 64 allowed"), "{}", error(&deep));
+}
+
+#[test]
+fn a_manifest_that_is_a_layer_too_is_followed() {
+    let mut memory = Memory::default();
+    let config = serde_json::to_string(&memory.put(CONFIG_TYPE, b"name: x")).unwrap();
+    let manifest = |memory: &mut Memory, layer: &Descriptor| {
+        let layer = serde_json::to_string(layer).unwrap();
+        memory.put(
+            MANIFEST_TYPE,
+            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#).as_bytes(),
+        )
+    };
+    let object = memory.put(OBJECT_TYPE, b"ELF");
+    let inner = manifest(&mut memory, &object);
+    let outer = manifest(&mut memory, &inner);
+    let index = to_json(&Index { manifests: vec![outer, inner], ..Index::default() });
+    let index = memory.put(INDEX_TYPE, &index);
+    assert!(children(&memory, &index).unwrap().contains(&object));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..400), json in "[\\[\\]{}\":,a-z0-9]{0,200}") {
