@@ -6,7 +6,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Where unfinished files lie; upstream's stores have the same folder.
@@ -27,6 +27,17 @@ pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(bytes)
+}
+
+/// The one path of a store, however it was typed: its lock and the file of trust beside it must be the same for
+/// whoever means the same folder. A store that is still to be made is named by the folder that it will be made in.
+pub(super) fn canonical(path: &Path) -> io::Result<PathBuf> {
+    if let Ok(found) = path.canonicalize() {
+        return Ok(found);
+    }
+    let path = std::path::absolute(path)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path) };
+    Ok(parent.canonicalize().map_or_else(|_| path.clone(), |parent| parent.join(name)))
 }
 
 /// The right to write, until it is dropped.

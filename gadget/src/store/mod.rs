@@ -71,13 +71,14 @@ impl Store {
 
     /// Opens a store, reading its `index.json` once. A store that does not exist is empty; the first write makes it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        let root = path.into();
+        let path = path.into();
+        let root = files::canonical(&path).map_err(|source| Error::Read { path, source })?;
         let index = read_index(&root)?;
         let built_here = trust::read(&root);
         Ok(Self { root, index, built_here })
     }
 
-    /// The folder.
+    /// The folder, as an absolute path.
     pub fn path(&self) -> &Path {
         &self.root
     }

@@ -38,6 +38,31 @@ fn a_missing_store_is_empty_and_made_by_writing() {
 }
 
 #[test]
+fn a_relative_path_is_made_absolute() {
+    let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+    assert_eq!(Store::open("no-such-store").unwrap().path(), here.join("no-such-store"));
+    assert_eq!(Store::open(".").unwrap().path(), here);
+    assert_eq!(Store::open("no/such/store").unwrap().path(), here.join("no/such/store"));
+    assert!(matches!(Store::open(""), Err(Error::Read { .. })));
+}
+
+#[test]
+fn trust_is_the_same_by_every_path() {
+    let (folder, mut store) = store();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+    // Neither path leads to the store until it is made.
+    let early = Store::open(link.join("store")).unwrap();
+    assert_eq!(early.path(), store.path());
+    store.add(&image("a"), Some(&name("a"))).unwrap();
+    let direct = folder.path().join("direct");
+    std::os::unix::fs::symlink(store.path(), &direct).unwrap();
+    for path in [direct, link.join("store"), store.path().join(".")] {
+        assert_eq!(Store::open(path).unwrap().list()[0].trust, Trust::BuiltHere);
+    }
+}
+
+#[test]
 fn trust_does_not_come_with_an_archive() {
     let (folder, mut store) = store();
     store.add(&image("a"), Some(&name("a"))).unwrap();
