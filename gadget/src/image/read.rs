@@ -3,7 +3,7 @@
 
 use super::{
     ARTIFACT_TYPE, BTFGEN_TYPE, BUILDER_VERSION, CONFIG_TYPE, Descriptor, EMPTY_TYPE, Error, GadgetImage,
-    INDEX_TYPE, Index, MANIFEST_TYPE, Manifest, OBJECT_TYPE, Trust, WASM_TYPE, assemble::digest,
+    INDEX_TYPE, Index, MANIFEST_TYPE, Manifest, OBJECT_TYPE, Trust, WASM_TYPE, digest,
 };
 use crate::{metadata, reference::is_digest};
 use std::collections::BTreeSet;
@@ -148,7 +148,7 @@ fn pick<'a>(index: &'a Index, architecture: &str) -> Result<&'a Descriptor, Erro
         .iter()
         .find(|d| of(d) == Some(architecture) && (d.media_type.is_empty() || d.media_type == MANIFEST_TYPE))
         .ok_or_else(|| {
-            let found: Vec<_> = index.manifests.iter().filter_map(of).collect();
+            let found: Vec<_> = index.manifests.iter().filter_map(of).map(|a| format!("{a:?}")).collect();
             let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
             Error::Architecture { wanted: architecture.to_owned(), found }
         })

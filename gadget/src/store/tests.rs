@@ -1,5 +1,5 @@
 use super::*;
-use crate::image::{Image, Parts, Trust};
+use crate::image::{Blob, Image, Parts, Trust};
 use std::os::unix::fs::PermissionsExt;
 
 fn image(name: &str) -> Image {
@@ -124,6 +124,31 @@ fn one_damaged_image_spoils_no_other() {
     assert!(error.contains("is damaged") && error.contains("fetch or build it again"), "{error}");
     store.add(&bad, Some(&name("b"))).unwrap();
     assert!(store.get(&name("b"), "amd64").unwrap().is_some(), "building again mends it");
+}
+
+#[test]
+fn control_characters_in_a_digest_are_escaped() {
+    let (_folder, mut store) = store();
+    let config = r#"{"digest":"\u001b[2J","size":1}"#;
+    let put = |media_type: &str, bytes: Vec<u8>| {
+        let digest = image::digest(&bytes);
+        let size = bytes.len() as u64;
+        (
+            Descriptor {
+                media_type: media_type.into(),
+                digest: digest.clone(),
+                size,
+                ..Descriptor::default()
+            },
+            Blob { digest, bytes },
+        )
+    };
+    let (manifest, first) =
+        put(image::MANIFEST_TYPE, format!(r#"{{"schemaVersion":2,"config":{config}}}"#).into());
+    let (index, second) =
+        put(INDEX_TYPE, image::to_json(&Index { manifests: vec![manifest], ..Index::default() }));
+    store.add(&Image { index, blobs: vec![first, second] }, Some(&name("a"))).unwrap();
+    assert_eq!(store.list()[0].damage.as_deref(), Some(r#"blob "\u{1b}[2J" is missing"#));
 }
 
 #[test]
