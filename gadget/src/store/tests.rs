@@ -94,6 +94,52 @@ fn names_come_and_go_and_blobs_with_the_last() {
     assert!(Store::open(store.path()).unwrap().get(&name("b"), "amd64").unwrap().is_some());
 }
 
+/// A store of the images a and b, and of a blob that nothing points at.
+fn with_orphan() -> (tempfile::TempDir, Store, PathBuf) {
+    let (folder, mut store) = store();
+    store.add(&image("a"), Some(&name("a"))).unwrap();
+    store.add(&image("b"), Some(&name("b"))).unwrap();
+    let orphan = store.blob_path(&image::digest(b"left over")).unwrap();
+    fs::write(&orphan, b"left over").unwrap();
+    // As an archive from long ago would have it.
+    fs::File::open(&orphan).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    (folder, store, orphan)
+}
+
+#[test]
+fn orphans_go_when_they_are_old() {
+    let (_folder, mut store, orphan) = with_orphan();
+    store.remove(&name("a")).unwrap();
+    assert!(orphan.exists(), "another program may be about to list it");
+    assert_eq!(blobs(&store), 7);
+    store.add(&image("a"), Some(&name("a"))).unwrap();
+    store.grace = Duration::ZERO;
+    fs::write(store.path().join(BLOBS).join("note"), b"no blob").unwrap();
+    store.remove(&name("a")).unwrap();
+    assert!(!orphan.exists());
+    assert_eq!(blobs(&store), 7, "those of b, and what is no blob");
+    assert!(store.get(&name("b"), "amd64").unwrap().is_some());
+    assert_eq!(store.list().iter().filter(|e| e.damage.is_none()).count(), 1);
+}
+
+#[test]
+fn nothing_goes_while_an_entry_cannot_be_followed() {
+    let (_folder, mut store, orphan) = with_orphan();
+    store.grace = Duration::ZERO;
+    let foreign = Descriptor {
+        media_type: "application/vnd.docker.distribution.manifest.list.v2+json".into(),
+        digest: image::digest(b"left over"),
+        size: 9,
+        ..Descriptor::default()
+    };
+    let mut index = read_index(store.path()).unwrap();
+    index.manifests.push(foreign);
+    fs::write(store.path().join(INDEX), image::to_json(&index)).unwrap();
+    store.remove(&name("a")).unwrap();
+    assert!(orphan.exists());
+    assert_eq!((blobs(&store), store.list().len()), (13, 1));
+}
+
 #[test]
 fn found_by_digest_without_a_name() {
     let (_folder, mut store) = store();
