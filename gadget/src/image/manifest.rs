@@ -4,6 +4,10 @@ use super::{Blobs, Error, read::MAX_JSON};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 
+/// Most manifests in an image's index, and most layers in a manifest. Gadgets have one for each of two architectures,
+/// and three.
+pub(super) const MAX_ENTRIES: usize = 64;
+
 /// Points at a blob.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,7 +96,7 @@ impl Default for Index {
 }
 
 impl Index {
-    /// Reads the index that a descriptor points at.
+    /// Reads the index that a descriptor points at; `Format` if it has more than 64 manifests.
     pub fn read(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Self, Error> {
         if descriptor.media_type != super::INDEX_TYPE {
             return Err(Error::NotAnIndex {
@@ -100,15 +104,33 @@ impl Index {
                 media_type: descriptor.media_type.clone(),
             });
         }
-        parse("image index", descriptor, &super::read::within(blobs, descriptor, MAX_JSON)?)
+        const WHAT: &str = "image index";
+        let index: Self = parse(WHAT, descriptor, &super::read::within(blobs, descriptor, MAX_JSON)?)?;
+        few(WHAT, descriptor, "manifests", index.manifests.len())?;
+        Ok(index)
     }
 }
 
 impl Manifest {
-    /// Understands the bytes of the manifest that a descriptor points at.
+    /// Understands the bytes of the manifest that a descriptor points at; `Format` if it has more than 64 layers.
     pub fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Self, Error> {
-        parse("image manifest", descriptor, bytes)
+        const WHAT: &str = "image manifest";
+        let manifest: Self = parse(WHAT, descriptor, bytes)?;
+        few(WHAT, descriptor, "layers", manifest.layers.len())?;
+        Ok(manifest)
     }
+}
+
+/// Refuses more than [`MAX_ENTRIES`]: each is followed, and may be as large as its own limit allows.
+fn few(what: &'static str, descriptor: &Descriptor, of: &str, found: usize) -> Result<(), Error> {
+    if found <= MAX_ENTRIES {
+        return Ok(());
+    }
+    Err(Error::Format {
+        what,
+        digest: descriptor.digest.clone(),
+        why: format!("it has {found} {of}, more than the {MAX_ENTRIES} allowed"),
+    })
 }
 
 fn parse<T: DeserializeOwned>(what: &'static str, descriptor: &Descriptor, bytes: &[u8]) -> Result<T, Error> {

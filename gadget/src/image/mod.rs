@@ -15,6 +15,7 @@ mod read;
 mod tests;
 mod time;
 
+pub(crate) use assemble::digest;
 pub use assemble::{Blob, Image, Parts};
 pub use json::to_json;
 pub use manifest::{Descriptor, Index, Manifest, Platform};
@@ -99,11 +100,12 @@ pub struct GadgetImage {
     pub warnings: Vec<String>,
 }
 
-/// Why an image could not be written or read.
+/// Why an image could not be written or read. What comes from the image is quoted in the messages, control characters
+/// escaped: they are read on terminals.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A blob is not there.
-    #[error("blob {digest} ({media_type}) is missing; remove the image and fetch or build it again")]
+    #[error("blob {digest:?} ({media_type:?}) is missing; remove the image and fetch or build it again")]
     Missing {
         /// Digest of the blob.
         digest: String,
@@ -111,7 +113,7 @@ pub enum Error {
         media_type: String,
     },
     /// A blob's bytes are not those that were meant.
-    #[error("blob {digest} is damaged: {why}; remove the image and fetch or build it again")]
+    #[error("blob {digest:?} is damaged: {why}; remove the image and fetch or build it again")]
     Damaged {
         /// Digest of the blob.
         digest: String,
@@ -119,7 +121,7 @@ pub enum Error {
         why: String,
     },
     /// A blob could not be read.
-    #[error("reading blob {digest}: {source}")]
+    #[error("reading blob {digest:?}: {source}")]
     Io {
         /// Digest of the blob.
         digest: String,
@@ -128,7 +130,7 @@ pub enum Error {
     },
     /// A blob says that it is larger than such a blob can sensibly be.
     #[error(
-        "blob {digest} ({media_type}) says it has {size} bytes, more than the {limit} allowed; this is no gadget"
+        "blob {digest:?} ({media_type:?}) says it has {size} bytes, more than the {limit} allowed; this is no gadget"
     )]
     TooLarge {
         /// Digest of the blob.
@@ -141,7 +143,7 @@ pub enum Error {
         limit: u64,
     },
     /// JSON that is not what it should be.
-    #[error("{what} {digest}: {why}; this is no gadget image")]
+    #[error("{what} {digest:?}: {why}; this is no gadget image")]
     Format {
         /// "image index" or "image manifest".
         what: &'static str,
@@ -151,7 +153,9 @@ pub enum Error {
         why: String,
     },
     /// A name that does not lead to an index.
-    #[error("{digest} is no image index but {media_type:?}; gadgets are pulled and tagged as a whole index")]
+    #[error(
+        "{digest:?} is no image index but {media_type:?}; gadgets are pulled and tagged as a whole index"
+    )]
     NotAnIndex {
         /// Digest of the blob.
         digest: String,
@@ -163,7 +167,7 @@ pub enum Error {
     Architecture {
         /// The one asked for.
         wanted: String,
-        /// Those in the index.
+        /// Those in the index, each quoted.
         found: String,
     },
     /// The metadata to be put into an image is wrong.

@@ -3,9 +3,10 @@
 
 use super::{
     ARTIFACT_TYPE, BTFGEN_TYPE, BUILDER_VERSION, CONFIG_TYPE, Descriptor, EMPTY_TYPE, Error, GadgetImage,
-    INDEX_TYPE, Index, MANIFEST_TYPE, Manifest, OBJECT_TYPE, Trust, WASM_TYPE, assemble::digest,
+    INDEX_TYPE, Index, MANIFEST_TYPE, Manifest, OBJECT_TYPE, Trust, WASM_TYPE, digest,
 };
 use crate::{metadata, reference::is_digest};
+use std::collections::BTreeSet;
 
 /// Largest index or manifest, bytes.
 pub(super) const MAX_JSON: u64 = 4 << 20;
@@ -54,13 +55,17 @@ pub fn checked(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Vec<u8>, Er
     within(blobs, descriptor, limit)
 }
 
-/// Every descriptor below an index: manifests, configurations and layers.
+/// Every descriptor below an index: manifests, configurations and layers, each digest once.
 pub fn children(blobs: &dyn Blobs, index: &Descriptor) -> Result<Vec<Descriptor>, Error> {
+    // Apart from `listed`: what one manifest lists as a layer may be the next manifest, to be followed like any.
+    let mut followed = BTreeSet::new();
+    let mut listed = BTreeSet::new();
     let mut all = Vec::new();
     for child in Index::read(blobs, index)?.manifests {
-        let below = manifest_children(blobs, &child)?;
-        all.push(child);
-        all.extend(below);
+        if followed.insert(child.digest.clone()) {
+            let below = manifest_children(blobs, &child)?;
+            all.extend([child].into_iter().chain(below).filter(|d| listed.insert(d.digest.clone())));
+        }
     }
     Ok(all)
 }
@@ -143,7 +148,7 @@ fn pick<'a>(index: &'a Index, architecture: &str) -> Result<&'a Descriptor, Erro
         .iter()
         .find(|d| of(d) == Some(architecture) && (d.media_type.is_empty() || d.media_type == MANIFEST_TYPE))
         .ok_or_else(|| {
-            let found: Vec<_> = index.manifests.iter().filter_map(of).collect();
+            let found: Vec<_> = index.manifests.iter().filter_map(of).map(|a| format!("{a:?}")).collect();
             let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
             Error::Architecture { wanted: architecture.to_owned(), found }
         })

@@ -15,7 +15,7 @@ impl Memory {
     }
 
     fn put(&mut self, media_type: &str, bytes: &[u8]) -> Descriptor {
-        let digest = assemble::digest(bytes);
+        let digest = digest(bytes);
         self.0.insert(digest.clone(), bytes.to_vec());
         Descriptor {
             media_type: media_type.into(),
@@ -57,8 +57,8 @@ fn wrap(blobs: &mut Memory, manifest: &str) -> Descriptor {
 fn manifest_bytes_are_those_of_go() {
     let image = image();
     let annotations = r#"{"extra":"3","io.inspektor-gadget.builder.version":"v0.1.0","org.opencontainers.image.created":"2023-11-14T22:13:20Z","org.opencontainers.image.description":"a \u0026 b","org.opencontainers.image.documentation":"","org.opencontainers.image.source":"","org.opencontainers.image.title":"trace \u003csni\u003e","org.opencontainers.image.url":""}"#;
-    let config = assemble::digest(YAML);
-    let object = assemble::digest(b"ELF");
+    let config = digest(YAML);
+    let object = digest(b"ELF");
     let manifest = format!(
         r#"{{"schemaVersion":2,"artifactType":"application/vnd.gadget.v1+binary","config":{{"mediaType":"application/vnd.gadget.config.v1+yaml","digest":"{config}","size":{},"annotations":{annotations}}},"layers":[{{"mediaType":"application/vnd.gadget.ebpf.program.v1+binary","digest":"{object}","size":3}}],"annotations":{annotations}}}"#,
         YAML.len()
@@ -66,7 +66,7 @@ fn manifest_bytes_are_those_of_go() {
     let child = |arch: &str| {
         format!(
             r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{}","size":{},"annotations":{annotations},"platform":{{"architecture":"{arch}","os":"linux"}}}}"#,
-            assemble::digest(manifest.as_bytes()),
+            digest(manifest.as_bytes()),
             manifest.len()
         )
     };
@@ -78,7 +78,7 @@ fn manifest_bytes_are_those_of_go() {
     let blob =
         |digest: &str| image.blobs.iter().find(|b| b.digest == digest).map(|b| b.bytes.clone()).unwrap();
     assert_eq!(String::from_utf8(blob(image.digest())).unwrap(), index);
-    assert_eq!(String::from_utf8(blob(&assemble::digest(manifest.as_bytes()))).unwrap(), manifest);
+    assert_eq!(String::from_utf8(blob(&digest(manifest.as_bytes()))).unwrap(), manifest);
     assert_eq!(image.blobs.len(), 4, "equal objects and manifests are stored once");
 }
 
@@ -148,14 +148,49 @@ fn unknown_layers_are_told_and_doubled_ones_refused() {
     );
     assert!(matches!(open(&memory, &index, "amd64"), Err(Error::Format { .. })));
     let error = open(&memory, &index, "s390x").unwrap_err().to_string();
-    assert_eq!(error, r#"no manifest for architecture "s390x"; the image has: amd64"#);
+    assert_eq!(error, r#"no manifest for architecture "s390x"; the image has: "amd64""#);
+}
+
+#[test]
+fn control_characters_of_an_image_reach_no_terminal() {
+    let evil = || "\u{1b}[2J\u{9b}\n".to_owned();
+    let mut memory = Memory::default();
+    let layer = serde_json::to_string(&memory.put(&evil(), b"?")).unwrap();
+    let config = serde_json::to_string(&memory.put(&evil(), b"name: x")).unwrap();
+    let kind = serde_json::to_string(&evil()).unwrap();
+    let manifest =
+        format!(r#"{{"schemaVersion":2,"artifactType":{kind},"config":{config},"layers":[{layer}]}}"#);
+    let index = wrap(&mut memory, &manifest);
+    let mut said = open(&memory, &index, "amd64").unwrap().warnings;
+    assert_eq!(said.len(), 4, "{said:?}");
+
+    let child = Descriptor {
+        platform: Some(Platform { architecture: evil(), os: evil() }),
+        ..memory.put(&evil(), b"{}")
+    };
+    let index = to_json(&Index { manifests: vec![child], ..Index::default() });
+    let elsewhere = memory.put(INDEX_TYPE, &index);
+    let text = serde_json::to_vec(&evil()).unwrap();
+    let text = memory.put(INDEX_TYPE, &text);
+    let unreadable = Descriptor { digest: evil(), media_type: INDEX_TYPE.into(), ..Descriptor::default() };
+    let other = Descriptor { digest: evil(), media_type: evil(), ..Descriptor::default() };
+    for descriptor in [&elsewhere, &text, &unreadable, &other] {
+        said.push(open(&memory, descriptor, "amd64").unwrap_err().to_string());
+    }
+    let (digest, media_type) = (evil(), evil());
+    said.push(Error::TooLarge { digest, media_type, size: 2, limit: 1 }.to_string());
+    said.push(Error::Missing { digest: evil(), media_type: evil() }.to_string());
+    said.push(Error::Io { digest: evil(), source: std::io::ErrorKind::Other.into() }.to_string());
+    for text in &said {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
 }
 
 #[test]
 fn a_huge_blob_is_refused_unread() {
     let huge = Descriptor {
         media_type: INDEX_TYPE.into(),
-        digest: assemble::digest(b""),
+        digest: digest(b""),
         size: 1 << 40,
         ..Descriptor::default()
     };
@@ -167,6 +202,49 @@ fn a_huge_blob_is_refused_unread() {
         ..Descriptor::default()
     };
     assert!(matches!(open(&Memory::default(), &escape, "amd64"), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn many_manifests_or_layers_are_refused() {
+    let mut memory = Memory::default();
+    let layer = serde_json::to_string(&memory.put(OBJECT_TYPE, b"ELF")).unwrap();
+    let config = serde_json::to_string(&memory.put(CONFIG_TYPE, b"name: x")).unwrap();
+    let mut layers = |n: usize| {
+        let layers = vec![layer.as_str(); n].join(",");
+        memory.put(
+            MANIFEST_TYPE,
+            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layers}]}}"#).as_bytes(),
+        )
+    };
+    let (most, more) = (layers(64), layers(65));
+    let mut index = |child: &Descriptor, n: usize| {
+        memory.put(INDEX_TYPE, &to_json(&Index { manifests: vec![child.clone(); n], ..Index::default() }))
+    };
+    let (good, wide, deep) = (index(&most, 64), index(&most, 65), index(&more, 1));
+    let found: Vec<_> = children(&memory, &good).unwrap().into_iter().map(|d| d.media_type).collect();
+    assert_eq!(found, [MANIFEST_TYPE, CONFIG_TYPE, OBJECT_TYPE], "each digest once");
+    let error = |index| children(&memory, index).unwrap_err().to_string();
+    assert!(error(&wide).contains("it has 65 manifests, more than the 64 allowed"), "{}", error(&wide));
+    assert!(error(&deep).contains("it has 65 layers, more than the 64 allowed"), "{}", error(&deep));
+}
+
+#[test]
+fn a_manifest_that_is_a_layer_too_is_followed() {
+    let mut memory = Memory::default();
+    let config = serde_json::to_string(&memory.put(CONFIG_TYPE, b"name: x")).unwrap();
+    let manifest = |memory: &mut Memory, layer: &Descriptor| {
+        let layer = serde_json::to_string(layer).unwrap();
+        memory.put(
+            MANIFEST_TYPE,
+            format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#).as_bytes(),
+        )
+    };
+    let object = memory.put(OBJECT_TYPE, b"ELF");
+    let inner = manifest(&mut memory, &object);
+    let outer = manifest(&mut memory, &inner);
+    let index = to_json(&Index { manifests: vec![outer, inner], ..Index::default() });
+    let index = memory.put(INDEX_TYPE, &index);
+    assert!(children(&memory, &index).unwrap().contains(&object));
 }
 
 proptest! {

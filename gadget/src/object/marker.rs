@@ -5,6 +5,10 @@ use super::structure::{self, StructField};
 use super::{Error, Object, variable};
 use crate::btf::elf::Elf;
 use crate::btf::{Btf, Type, TypeKind};
+use std::collections::HashMap;
+
+/// Most markers in an object. Real gadgets have some ten.
+const MAX_MARKERS: usize = 1024;
 
 /// A stream of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,11 +70,21 @@ pub struct MapTarget {
 
 /// Reads every marker into `object`, whose maps, variables and programs are known already.
 pub(super) fn read(btf: &Btf<'_>, elf: &Elf<'_>, object: &mut Object) -> Result<(), Error> {
+    // Looked up once for each marker: a search through all types each time would be quadratic.
+    let mut structs = HashMap::new();
+    for t in btf.types().filter(|t| t.kind == TypeKind::Struct) {
+        structs.entry(btf.name(t)).or_insert(t);
+    }
     let mut budget = structure::BUDGET;
+    let mut left = MAX_MARKERS;
     for t in btf.types().filter(|t| t.kind == TypeKind::Var) {
         let name = btf.name(t);
         if name.starts_with("gadget_") && is_marker(btf, t) {
-            Marker { btf, elf, name, object, budget: &mut budget }.read()?;
+            let marker = Marker { btf, elf, structs: &structs, name, object, budget: &mut budget };
+            left = left.checked_sub(1).ok_or_else(|| {
+                marker.wrong(&format!("there are {MAX_MARKERS} markers before it, the most allowed"))
+            })?;
+            marker.read()?;
         }
     }
     Ok(())
@@ -87,6 +101,8 @@ fn is_marker(btf: &Btf<'_>, variable: Type<'_>) -> bool {
 struct Marker<'a, 'b> {
     btf: &'b Btf<'a>,
     elf: &'b Elf<'a>,
+    /// The first struct of each name.
+    structs: &'b HashMap<&'a str, Type<'a>>,
     name: &'a str,
     object: &'b mut Object,
     /// How much the structs of further markers may flatten into.
@@ -222,8 +238,7 @@ impl Marker<'_, '_> {
     }
 
     fn structure(&mut self, name: &str) -> Result<(Vec<StructField>, u32), Error> {
-        let t = self.btf.find(TypeKind::Struct, name);
-        let t = t.ok_or_else(|| self.wrong(&format!("there is no struct {name}")))?;
+        let t = *self.structs.get(name).ok_or_else(|| self.wrong(&format!("there is no struct {name}")))?;
         Ok((structure::fields(self.btf, t, self.budget)?, t.size_or_type))
     }
 

@@ -350,6 +350,16 @@ fn structs_that_multiply_are_refused() {
 }
 
 #[test]
+fn more_markers_than_any_gadget_has_are_refused() {
+    let with = |markers| {
+        let builder = Builder::new().map("events", MAP_TYPE_RINGBUF, None);
+        (0..markers).fold(builder, |builder, _| builder.marker("gadget_map_tracer_events")).parse()
+    };
+    assert_eq!(with(1024).unwrap().tracer_maps.len(), 1024);
+    insta::assert_snapshot!(with(1025).unwrap_err(), @"marker gadget_map_tracer_events: there are 1024 markers before it, the most allowed; correct the gadget's source and build it again");
+}
+
+#[test]
 fn a_struct_within_itself_is_refused() {
     let mut builder = Builder::new().map("events", MAP_TYPE_RINGBUF, None);
     let own = builder.w.next_id();

@@ -1,12 +1,13 @@
 //! Files that are whole or not there.
 
-use super::Error;
+use super::{BLOBS, Error};
 use nix::fcntl::{Flock, FlockArg};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Where unfinished files lie; upstream's stores have the same folder.
@@ -27,6 +28,17 @@ pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(bytes)
+}
+
+/// The one path of a store, however it was typed: its lock and the file of trust beside it must be the same for
+/// whoever means the same folder. A store that is still to be made is named by the folder that it will be made in.
+pub(super) fn canonical(path: &Path) -> io::Result<PathBuf> {
+    if let Ok(found) = path.canonicalize() {
+        return Ok(found);
+    }
+    let path = std::path::absolute(path)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path) };
+    Ok(parent.canonicalize().map_or_else(|_| path.clone(), |parent| parent.join(name)))
 }
 
 /// The right to write, until it is dropped.
@@ -51,7 +63,7 @@ pub(super) fn lock(root: &Path) -> Result<Lock, Error> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let file = file.map_err(at(&path))?;
     let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| at(&path)(errno.into()))?;
-    for folder in ["blobs/sha256", INGEST] {
+    for folder in [BLOBS, INGEST] {
         let folder = root.join(folder);
         fs::create_dir_all(&folder).map_err(at(&folder))?;
     }
@@ -77,6 +89,20 @@ pub(super) fn replace_by(folder: &Path, path: &Path, bytes: &[u8], mode: u32) ->
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     sync_folder(path)
+}
+
+/// Names of the files in a folder that have lain there, unchanged, for at least `age`. By the time of the last change
+/// of the inode, which nobody can set: an unpacked file's time of modification is as old as its archive says.
+pub(super) fn older(folder: &Path, age: Duration) -> impl Iterator<Item = String> {
+    let now = SystemTime::now();
+    fs::read_dir(folder).into_iter().flatten().flatten().filter_map(move |entry| {
+        let found = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        let changed = UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(found.ctime()).ok()?))?;
+        // A time in the future tells nothing about the age.
+        now.duration_since(changed)
+            .is_ok_and(|lain| lain >= age)
+            .then(|| entry.file_name().into_string().ok())?
+    })
 }
 
 /// Makes a rename or removal in the folder of `path` last through a power cut.

@@ -67,9 +67,9 @@ impl Store {
                 self.blob_path(&child.digest).and_then(|path| fs::metadata(path).ok()).map(|m| m.len());
             match size {
                 _ if child.media_type == image::EMPTY_TYPE => None,
-                None => Some(format!("blob {} is missing", child.digest)),
+                None => Some(format!("blob {:?} is missing", child.digest)),
                 Some(size) if size != child.size => {
-                    Some(format!("blob {} has {size} bytes and not {}", child.digest, child.size))
+                    Some(format!("blob {:?} has {size} bytes and not {}", child.digest, child.size))
                 }
                 Some(_) => None,
             }

@@ -30,6 +30,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Name of the file that lists the images.
@@ -40,6 +41,11 @@ const LAYOUT_JSON: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Largest `index.json`, bytes: some ten thousand images.
 const MAX_INDEX: u64 = 16 << 20;
 
+/// Folder of the blobs, named by their SHA-256.
+const BLOBS: &str = "blobs/sha256";
+/// How long a blob may lie there before something must point at it.
+const GRACE: Duration = Duration::from_secs(600);
+
 /// A store as it was when it was opened.
 ///
 /// Writing through it brings it up to date. Nothing is kept open.
@@ -48,6 +54,8 @@ pub struct Store {
     root: PathBuf,
     index: Index,
     built_here: BTreeSet<String>,
+    /// [`GRACE`], but for tests.
+    grace: Duration,
 }
 
 impl Store {
@@ -71,13 +79,14 @@ impl Store {
 
     /// Opens a store, reading its `index.json` once. A store that does not exist is empty; the first write makes it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
-        let root = path.into();
+        let path = path.into();
+        let root = files::canonical(&path).map_err(|source| Error::Read { path, source })?;
         let index = read_index(&root)?;
         let built_here = trust::read(&root);
-        Ok(Self { root, index, built_here })
+        Ok(Self { root, index, built_here, grace: GRACE })
     }
 
-    /// The folder.
+    /// The folder, as an absolute path.
     pub fn path(&self) -> &Path {
         &self.root
     }
@@ -138,7 +147,7 @@ fn blob_path(root: &Path, digest: &str) -> Option<PathBuf> {
     if !crate::reference::is_digest(digest) {
         return None;
     }
-    digest.strip_prefix("sha256:").map(|hex| root.join("blobs/sha256").join(hex))
+    digest.strip_prefix("sha256:").map(|hex| root.join(BLOBS).join(hex))
 }
 
 fn read_index(root: &Path) -> Result<Index, Error> {

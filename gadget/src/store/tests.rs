@@ -1,5 +1,5 @@
 use super::*;
-use crate::image::{Image, Parts, Trust};
+use crate::image::{Blob, Image, Parts, Trust};
 use std::os::unix::fs::PermissionsExt;
 
 fn image(name: &str) -> Image {
@@ -38,6 +38,31 @@ fn a_missing_store_is_empty_and_made_by_writing() {
 }
 
 #[test]
+fn a_relative_path_is_made_absolute() {
+    let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+    assert_eq!(Store::open("no-such-store").unwrap().path(), here.join("no-such-store"));
+    assert_eq!(Store::open(".").unwrap().path(), here);
+    assert_eq!(Store::open("no/such/store").unwrap().path(), here.join("no/such/store"));
+    assert!(matches!(Store::open(""), Err(Error::Read { .. })));
+}
+
+#[test]
+fn trust_is_the_same_by_every_path() {
+    let (folder, mut store) = store();
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+    // Neither path leads to the store until it is made.
+    let early = Store::open(link.join("store")).unwrap();
+    assert_eq!(early.path(), store.path());
+    store.add(&image("a"), Some(&name("a"))).unwrap();
+    let direct = folder.path().join("direct");
+    std::os::unix::fs::symlink(store.path(), &direct).unwrap();
+    for path in [direct, link.join("store"), store.path().join(".")] {
+        assert_eq!(Store::open(path).unwrap().list()[0].trust, Trust::BuiltHere);
+    }
+}
+
+#[test]
 fn trust_does_not_come_with_an_archive() {
     let (folder, mut store) = store();
     store.add(&image("a"), Some(&name("a"))).unwrap();
@@ -67,6 +92,52 @@ fn names_come_and_go_and_blobs_with_the_last() {
     store.add(&image("c"), Some(&name("b"))).unwrap();
     assert_eq!((blobs(&store), store.list().len()), (6, 1), "the name went over, the old image went");
     assert!(Store::open(store.path()).unwrap().get(&name("b"), "amd64").unwrap().is_some());
+}
+
+/// A store of the images a and b, and of a blob that nothing points at.
+fn with_orphan() -> (tempfile::TempDir, Store, PathBuf) {
+    let (folder, mut store) = store();
+    store.add(&image("a"), Some(&name("a"))).unwrap();
+    store.add(&image("b"), Some(&name("b"))).unwrap();
+    let orphan = store.blob_path(&image::digest(b"left over")).unwrap();
+    fs::write(&orphan, b"left over").unwrap();
+    // As an archive from long ago would have it.
+    fs::File::open(&orphan).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    (folder, store, orphan)
+}
+
+#[test]
+fn orphans_go_when_they_are_old() {
+    let (_folder, mut store, orphan) = with_orphan();
+    store.remove(&name("a")).unwrap();
+    assert!(orphan.exists(), "another program may be about to list it");
+    assert_eq!(blobs(&store), 7);
+    store.add(&image("a"), Some(&name("a"))).unwrap();
+    store.grace = Duration::ZERO;
+    fs::write(store.path().join(BLOBS).join("note"), b"no blob").unwrap();
+    store.remove(&name("a")).unwrap();
+    assert!(!orphan.exists());
+    assert_eq!(blobs(&store), 7, "those of b, and what is no blob");
+    assert!(store.get(&name("b"), "amd64").unwrap().is_some());
+    assert_eq!(store.list().iter().filter(|e| e.damage.is_none()).count(), 1);
+}
+
+#[test]
+fn nothing_goes_while_an_entry_cannot_be_followed() {
+    let (_folder, mut store, orphan) = with_orphan();
+    store.grace = Duration::ZERO;
+    let foreign = Descriptor {
+        media_type: "application/vnd.docker.distribution.manifest.list.v2+json".into(),
+        digest: image::digest(b"left over"),
+        size: 9,
+        ..Descriptor::default()
+    };
+    let mut index = read_index(store.path()).unwrap();
+    index.manifests.push(foreign);
+    fs::write(store.path().join(INDEX), image::to_json(&index)).unwrap();
+    store.remove(&name("a")).unwrap();
+    assert!(orphan.exists());
+    assert_eq!((blobs(&store), store.list().len()), (13, 1));
 }
 
 #[test]
@@ -99,6 +170,31 @@ fn one_damaged_image_spoils_no_other() {
     assert!(error.contains("is damaged") && error.contains("fetch or build it again"), "{error}");
     store.add(&bad, Some(&name("b"))).unwrap();
     assert!(store.get(&name("b"), "amd64").unwrap().is_some(), "building again mends it");
+}
+
+#[test]
+fn control_characters_in_a_digest_are_escaped() {
+    let (_folder, mut store) = store();
+    let config = r#"{"digest":"\u001b[2J","size":1}"#;
+    let put = |media_type: &str, bytes: Vec<u8>| {
+        let digest = image::digest(&bytes);
+        let size = bytes.len() as u64;
+        (
+            Descriptor {
+                media_type: media_type.into(),
+                digest: digest.clone(),
+                size,
+                ..Descriptor::default()
+            },
+            Blob { digest, bytes },
+        )
+    };
+    let (manifest, first) =
+        put(image::MANIFEST_TYPE, format!(r#"{{"schemaVersion":2,"config":{config}}}"#).into());
+    let (index, second) =
+        put(INDEX_TYPE, image::to_json(&Index { manifests: vec![manifest], ..Index::default() }));
+    store.add(&Image { index, blobs: vec![first, second] }, Some(&name("a"))).unwrap();
+    assert_eq!(store.list()[0].damage.as_deref(), Some(r#"blob "\u{1b}[2J" is missing"#));
 }
 
 #[test]

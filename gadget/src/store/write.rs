@@ -1,7 +1,7 @@
 //! Changes to a store. Each takes the lock, reads `index.json` again, puts new blobs in place, replaces `index.json`,
 //! and only then removes blobs that nothing points at any more: broken off anywhere, the store is whole.
 
-use super::{Error, INDEX, LAYOUT, LAYOUT_JSON, Store, files, read_index, trust};
+use super::{BLOBS, Error, GRACE, INDEX, LAYOUT, LAYOUT_JSON, Store, files, read_index, trust};
 use crate::{
     image::{self, Blob, Descriptor, INDEX_TYPE, Image, Index, MANIFEST_TYPE, REF_NAME, to_json},
     reference::Reference,
@@ -70,7 +70,8 @@ impl Store {
         if !layout.join(INDEX).is_file() {
             return Err(Error::NotFound(layout.display().to_string()));
         }
-        let from = Self { root: layout.to_owned(), index: read_index(layout)?, built_here: BTreeSet::new() };
+        let (root, index) = (layout.to_owned(), read_index(layout)?);
+        let from = Self { root, index, built_here: BTreeSet::new(), grace: GRACE };
         let mut named = Vec::new();
         for descriptor in from.index.manifests.iter().filter(|d| d.media_type == INDEX_TYPE) {
             let name = descriptor.annotations.get(REF_NAME);
@@ -116,7 +117,7 @@ impl Store {
         Ok(())
     }
 
-    /// Replaces `index.json`, then removes what only the `gone` images needed.
+    /// Replaces `index.json`, then, if images are `gone` with it, removes the blobs that nothing needs any more.
     fn save(&mut self, mut index: Index, gone: impl IntoIterator<Item = Descriptor>) -> Result<(), Error> {
         let gone: Vec<_> =
             gone.into_iter().filter(|d| !index.manifests.iter().any(|o| o.digest == d.digest)).collect();
@@ -141,26 +142,30 @@ impl Store {
         Ok(())
     }
 
-    /// Digests that only the `gone` images need; the untagged manifests of these leave the index with them. If
-    /// another image cannot be followed, it might need any of them: then none.
+    /// Blobs that nothing in the index reaches, now that the `gone` images have left it; the untagged manifests of
+    /// these leave with them. If an image cannot be followed, it might need any blob: then none.
+    ///
+    /// Besides what the `gone` images needed, these are the leftovers of writers that were broken off. This program
+    /// writes blobs under the lock, which is held now, but others that know OCI layouts do not ask for it: what came
+    /// in of late may be theirs, waiting for its place in the index.
     fn garbage(&self, index: &mut Index, gone: &[Descriptor]) -> BTreeSet<String> {
-        let mut digests: BTreeSet<String> = gone.iter().map(|d| d.digest.clone()).collect();
+        if gone.is_empty() {
+            return BTreeSet::new();
+        }
+        let mut left: BTreeSet<String> = gone.iter().map(|d| d.digest.clone()).collect();
         for descriptor in gone {
             let children = image::children(self, descriptor).unwrap_or_default();
-            digests.extend(children.into_iter().map(|d| d.digest));
-        }
-        if digests.is_empty() {
-            return digests;
+            left.extend(children.into_iter().map(|d| d.digest));
         }
         let mut needed = BTreeSet::new();
-        for other in index.manifests.iter().filter(|d| d.media_type == INDEX_TYPE) {
+        for other in index.manifests.iter().filter(|d| d.media_type != MANIFEST_TYPE) {
             let Ok(children) = image::children(self, other) else { return BTreeSet::new() };
             needed.insert(other.digest.clone());
             needed.extend(children.into_iter().map(|d| d.digest));
         }
         let orphan = |d: &Descriptor| {
             let manifest = d.media_type == MANIFEST_TYPE && !d.annotations.contains_key(REF_NAME);
-            manifest && digests.contains(&d.digest) && !needed.contains(&d.digest)
+            manifest && left.contains(&d.digest) && !needed.contains(&d.digest)
         };
         index.manifests.retain(|d| !orphan(d));
         for other in index.manifests.iter().filter(|d| d.media_type == MANIFEST_TYPE) {
@@ -168,8 +173,9 @@ impl Store {
             needed.insert(other.digest.clone());
             needed.extend(children.into_iter().map(|d| d.digest));
         }
-        digests.retain(|digest| !needed.contains(digest));
-        digests
+        left.extend(files::older(&self.root.join(BLOBS), self.grace).map(|name| format!("sha256:{name}")));
+        left.retain(|digest| !needed.contains(digest));
+        left
     }
 }
 
