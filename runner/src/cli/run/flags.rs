@@ -42,6 +42,7 @@ pub(crate) fn command() -> Command {
                 .long("timeout")
                 .value_name("SECONDS")
                 .value_parser(value_parser!(u64))
+                .allow_negative_numbers(true)
                 .default_value("0")
                 .help("Stop after this many seconds; 0 runs until Ctrl-C"),
         )
