@@ -77,14 +77,6 @@ pub fn host_netns() -> Result<u32, Error> {
     netns(1).or_else(|_| own_netns())
 }
 
-/// Inode of the host's mount namespace: that of process 1 where it may be looked at, else our own.
-///
-/// # Errors
-/// [`Error::Reach`] if `/proc` is not mounted.
-pub fn host_mntns() -> Result<u64, Error> {
-    mntns(1).or_else(|_| own_mntns())
-}
-
 /// Opens the network namespace of process `pid`. While the file is open the namespace, and so its inode number, lives.
 ///
 /// # Errors

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gadget::image::{self, Blobs, Descriptor, GadgetImage, Image, Parts, Trust};
-
-use super::ARCHITECTURE;
+use gadget::image::{self, Blobs, Descriptor, GadgetImage, Image, Parts, Trust, host_architecture};
 
 /// The only name it answers to: no registry, no tag, no digest.
 pub const NAME: &str = "trace_sni";
@@ -17,12 +15,12 @@ pub const NAME: &str = "trace_sni";
 pub fn image() -> Result<GadgetImage, image::Error> {
     let parts = Parts {
         metadata: Some(trace_sni::METADATA.as_bytes().to_vec()),
-        objects: BTreeMap::from([(ARCHITECTURE.to_owned(), trace_sni::OBJECT.to_vec())]),
+        objects: BTreeMap::from([(host_architecture().to_owned(), trace_sni::OBJECT.to_vec())]),
         ..Parts::default()
     };
     // It is as old as the binary, which nobody knows: no date keeps its digest the same.
     let image = Image::assemble(&parts, "", crate::BUILDER_VERSION)?;
-    image::read(&Carried(&image), &image.index, NAME, ARCHITECTURE, Trust::BuiltIn)
+    image::read(&Carried(&image), &image.index, NAME, host_architecture(), Trust::BuiltIn)
 }
 
 /// The image's blobs, in memory.

@@ -2,7 +2,7 @@
 //! whether it can be trusted.
 
 use gadget::{
-    image::{self, GadgetImage, Trust},
+    image::{self, GadgetImage, Trust, host_architecture},
     reference::{self, Reference},
     store::{self, Store},
 };
@@ -50,7 +50,7 @@ pub fn resolve(store: &Store, name: &str, pull: Pull, verify: bool) -> Result<Ga
     let reference = Reference::parse(name)?;
     let stored = match pull {
         Pull::Always => return Err(Error::NoRegistry(reference.to_string())),
-        Pull::Missing | Pull::Never => store.get(&reference, ARCHITECTURE)?,
+        Pull::Missing | Pull::Never => store.get(&reference, host_architecture())?,
     };
     let image = match (stored, pull) {
         (Some(image), _) => image,
@@ -69,6 +69,3 @@ pub fn resolve(store: &Store, name: &str, pull: Pull, verify: bool) -> Result<Ga
     }
     Ok(image)
 }
-
-/// This machine's architecture, as images name it.
-pub const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
