@@ -15,10 +15,11 @@ mod read;
 mod tests;
 mod time;
 
-pub(crate) use assemble::digest;
 pub use assemble::{Blob, Image, Parts};
+pub(crate) use assemble::{digest, hex_digest};
 pub use json::to_json;
 pub use manifest::{Descriptor, Index, Manifest, Platform};
+pub(crate) use read::MAX_JSON;
 pub use read::{Blobs, checked, children, manifest_children, read};
 pub use time::{created, rfc3339};
 

@@ -9,7 +9,7 @@ use crate::{metadata, reference::is_digest};
 use std::collections::BTreeSet;
 
 /// Largest index or manifest, bytes.
-pub(super) const MAX_JSON: u64 = 4 << 20;
+pub(crate) const MAX_JSON: u64 = 4 << 20;
 /// Largest layer, bytes. Upstream's largest gadget has less than 4 MiB.
 const MAX_LAYER: u64 = 256 << 20;
 
