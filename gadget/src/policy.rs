@@ -59,9 +59,9 @@ pub enum Error {
     )]
     NoKey(String),
     /// A key that was given cannot be used.
-    #[error("--public-keys {source_of_key}: {why}")]
+    #[error("--public-keys{source_of_key}: {why}")]
     Key {
-        /// `@` and the file's name, or nothing.
+        /// Nothing, or a space and `@` and the file's name.
         source_of_key: String,
         /// What is wrong with it.
         why: KeyError,
@@ -124,7 +124,7 @@ impl Policy {
         if self.public_keys.is_empty() {
             let name = reference.name();
             for (_, pem) in BUILT_IN.iter().filter(|(prefix, _)| speaks_for(prefix, &name)) {
-                keys.extend(parse(pem, "")?);
+                keys.extend(parse(pem, " (built in)")?);
             }
         }
         if keys.fingerprints().next().is_none() {
@@ -158,7 +158,7 @@ fn read_keys(given: &str) -> Result<Keys, Error> {
     fs::File::open(Path::new(path))
         .and_then(|file| file.take(MAX_KEY_FILE).read_to_string(&mut text))
         .map_err(fail)?;
-    parse(&text, given)
+    parse(&text, &format!(" {given}"))
 }
 
 fn parse(pem: &str, source_of_key: &str) -> Result<Keys, Error> {
@@ -228,7 +228,7 @@ mod tests {
     fn upstreams_key_is_the_built_in_one() {
         let keys = Policy::default().keys(&Reference::parse("trace_open").unwrap()).unwrap();
         let fingerprints: Vec<_> = keys.fingerprints().collect();
-        insta::assert_snapshot!(fingerprints.join("\n"), @"");
+        insta::assert_snapshot!(fingerprints.join("\n"), @r#"sha256:20fe3de3a3b62df47cfee4db548392300db21c7871a50478f5e027c1901d49db"#);
     }
 
     #[test]
@@ -244,9 +244,9 @@ mod tests {
             assert_eq!(policy(given).keys(&elsewhere).unwrap().fingerprints().count(), 1);
         }
         let said = |given: &str| policy(given).keys(&trace_open).unwrap_err().to_string();
-        insta::assert_snapshot!(said("@/nonexistent/cosign.pub"), @"");
-        insta::assert_snapshot!(said("cosign.pub"), @"");
-        insta::assert_snapshot!(said(" "), @"");
+        insta::assert_snapshot!(said("@/nonexistent/cosign.pub"), @r#"--public-keys @/nonexistent/cosign.pub: No such file or directory (os error 2); give the file that 'cosign generate-key-pair' wrote as cosign.pub"#);
+        insta::assert_snapshot!(said("cosign.pub"), @r#"--public-keys: public key: there is no '-----BEGIN PUBLIC KEY-----'; give the text of cosign.pub, or @ and the file's name"#);
+        insta::assert_snapshot!(said(" "), @r#"cannot verify ghcr.io/inspektor-gadget/gadget/trace_open:latest: no public key is known for it; give its author's with --public-keys @cosign.pub, or, if you trust it, use --verify-image=false"#);
         fs::write(&path, "nothing").unwrap();
         let given = format!("@{}", path.display());
         assert!(said(&given).starts_with(&format!("--public-keys {given}: public key: there is no ")), "{}", said(&given));
