@@ -10,6 +10,8 @@
 //!
 //! Format: OCI image layout 1.0.0; the full name of an image is the annotation `org.opencontainers.image.ref.name`.
 
+pub mod archive;
+mod check;
 mod error;
 mod files;
 mod garbage;
@@ -21,6 +23,7 @@ mod trust;
 mod walk;
 mod write;
 
+pub use check::{Damage, Orphan, Report};
 pub use error::Error;
 pub use list::Entry;
 pub use stage::{BlobWriter, Stage};
@@ -45,6 +48,8 @@ const LAYOUT_JSON: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Largest `index.json`, bytes: some ten thousand images.
 const MAX_INDEX: u64 = 16 << 20;
 
+/// Annotation, in a store's index only: not every architecture of the image is here, and that is as it was wanted.
+const PARTIAL: &str = "dev.igx.partial";
 /// Folder of the blobs, named by their SHA-256.
 const BLOBS: &str = "blobs/sha256";
 /// How long a blob may lie there before something must point at it.

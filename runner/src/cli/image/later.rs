@@ -4,17 +4,9 @@
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, Command};
 
-const LATER: [(&str, &str); 5] = [
-    (
-        "pull",
-        "unpack an exported image into an empty folder with `tar xf IMAGE.tar -C FOLDER` and use that: --store FOLDER",
-    ),
-    ("push", "pack the store's folder with `tar cf IMAGE.tar -C STORE .` and push it with a registry tool"),
-    ("export", "pack the store's folder with `tar cf IMAGE.tar -C STORE .`: it is an OCI image layout"),
-    (
-        "import",
-        "unpack the file into an empty folder with `tar xf IMAGE.tar -C FOLDER` and use that: --store FOLDER",
-    ),
+const LATER: [(&str, &str); 3] = [
+    ("pull", "export the image where it is with `image export IMAGE FILE`, and `image import FILE` here"),
+    ("push", "write it to a file with `image export IMAGE FILE`, and push that with a registry tool"),
     ("verify", "check signatures with cosign or notation before the image comes into the store"),
 ];
 

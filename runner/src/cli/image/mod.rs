@@ -5,9 +5,13 @@
 
 #[cfg(feature = "ebpf")]
 mod build;
+mod check;
+mod export;
+mod import;
 mod inspect;
 mod later;
 mod list;
+mod prune;
 mod remove;
 mod tag;
 #[cfg(test)]
@@ -37,6 +41,7 @@ pub fn command() -> Command {
     let command = command.subcommand(build::command());
     command
         .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
+        .subcommands([prune::command(), export::command(), import::command(), check::command()])
         .subcommands(later::commands())
 }
 
@@ -56,6 +61,10 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
         Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
         Some(("tag", matches)) => tag::run(matches, &mut open()?, log),
         Some(("remove", matches)) => remove::run(matches, &mut open()?, log),
+        Some(("prune", _)) => prune::run(&mut open()?, log),
+        Some(("export", matches)) => export::run(matches, &open()?, log),
+        Some(("import", matches)) => import::run(matches, &mut open()?, out),
+        Some(("check", matches)) => check::run(matches, &mut open()?, None, out, log),
         Some((name, _)) => later::run(name),
         None => bail!("say what to do with images; --help lists it"),
     }
