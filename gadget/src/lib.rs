@@ -3,7 +3,7 @@
 //! job on a laptop can use all of it.
 //!
 //! A module knows only those before it here: [`reference`], [`metadata`], [`btf`], [`object`], [`image`], [`store`],
-//! `signature`, `policy`, `build`.
+//! `registry`, `signature`, `policy`, `build`.
 
 pub mod btf;
 #[cfg(feature = "build")]
@@ -14,6 +14,8 @@ pub mod object;
 #[cfg(feature = "signature")]
 pub mod policy;
 pub mod reference;
+#[cfg(feature = "registry")]
+pub mod registry;
 #[cfg(feature = "signature")]
 pub mod signature;
 pub mod store;

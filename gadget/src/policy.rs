@@ -54,8 +54,7 @@ pub enum Error {
     },
     /// Nobody is known who could have signed it.
     #[error(
-        "cannot verify {0}: no public key is known for it; give its author's with --public-keys @cosign.pub, or, if \
-         you trust it, use --verify-image=false"
+        "cannot verify {0}: no public key is known for it; give its author's key with --public-keys @cosign.pub"
     )]
     NoKey(String),
     /// A key that was given cannot be used.
@@ -75,10 +74,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// There is no good signature.
-    #[error(
-        "cannot verify {name}: {why}; give its author's key with --public-keys @cosign.pub, or, if you trust it, use \
-         --verify-image=false"
-    )]
+    #[error("cannot verify {name}: {why}; give its author's key with --public-keys @cosign.pub")]
     Unverified {
         /// The image.
         name: String,
@@ -109,6 +105,23 @@ impl Policy {
             return Ok(());
         }
         Err(Error::NotAllowed { name: reference.to_string(), allowed: self.allowed_gadgets.clone() })
+    }
+
+    /// Whether the operator's list may have an image of this name, whose digest is not known yet: others need not even
+    /// be fetched.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`].
+    pub fn check_name(&self, reference: &Reference) -> Result<(), Error> {
+        if let Some(digest) = reference.digest() {
+            return self.check_allowed(reference, digest);
+        }
+        let by_digest = format!("{}@", reference.name());
+        match self.allowed_gadgets.iter().any(|entry| entry.starts_with(&by_digest)) {
+            true => Ok(()),
+            // No entry ends in this digest; beginnings of the name fit as they would with the true one.
+            false => self.check_allowed(reference, ""),
+        }
     }
 
     /// The keys whose signature counts for an image of this name: those that were given, else the built-in ones for
@@ -197,6 +210,20 @@ mod tests {
         let typed = format!("reg.io/a:v1@{DIGEST}");
         assert!(!allows("reg.io/a:v1", &typed) && !allows("reg.io/a:*", &typed));
         assert!(allows(&format!("reg.io/a@{DIGEST}"), &typed) && allows("reg.io/a@*", &typed));
+    }
+
+    #[test]
+    fn a_name_is_refused_before_anything_is_fetched() {
+        let named = |entry: &str, typed: &str| {
+            let policy = Policy { allowed_gadgets: vec![entry.to_owned()], ..Policy::default() };
+            policy.check_name(&Reference::parse(typed).unwrap()).is_ok()
+        };
+        let (right, wrong) = (format!("reg.io/a@{DIGEST}"), format!("reg.io/a@{OTHER}"));
+        for entry in [&right, "reg.io/a:v1", "reg.io/*", "reg.io/a@*", "reg.io/a@sha256:b*"] {
+            assert!(named(entry, "reg.io/a:v1"), "{entry}");
+            assert!(!named(entry, "evil.io/a:v1"), "{entry}");
+        }
+        assert!(named(&right, &right) && !named(&right, &wrong) && !named("reg.io/a:v2", "reg.io/a:v1"));
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Store {
         self.find(reference).map(|d| d.digest.as_str())
     }
 
-    fn find(&self, reference: &Reference) -> Option<&Descriptor> {
+    pub(crate) fn find(&self, reference: &Reference) -> Option<&Descriptor> {
         let all = &self.index.manifests;
         if let Some(digest) = reference.digest() {
             let named = |d: &&Descriptor| d.digest == digest && d.media_type == INDEX_TYPE;
