@@ -33,7 +33,11 @@ fn keys() -> io::Result<String> {
     match (setting("IGX_PUBLIC_KEY_FILE"), setting("IGX_PUBLIC_KEY_PREFIX")) {
         (Some(file), Some(prefix)) => keys.push((prefix, crate_folder.join("..").join(file))),
         (None, None) => {}
-        _ => return Err(io::Error::other("set both IGX_PUBLIC_KEY_FILE and IGX_PUBLIC_KEY_PREFIX, or neither")),
+        _ => {
+            return Err(io::Error::other(
+                "set both IGX_PUBLIC_KEY_FILE and IGX_PUBLIC_KEY_PREFIX, or neither",
+            ));
+        }
     }
     let mut list = "&[\n".to_owned();
     for (prefix, file) in keys {

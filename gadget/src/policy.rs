@@ -32,12 +32,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            verify: true,
-            public_keys: Vec::new(),
-            allowed_gadgets: Vec::new(),
-            disallow_pulling: false,
-        }
+        Self { verify: true, public_keys: Vec::new(), allowed_gadgets: Vec::new(), disallow_pulling: false }
     }
 }
 
@@ -66,7 +61,9 @@ pub enum Error {
         why: KeyError,
     },
     /// A file of keys cannot be read.
-    #[error("--public-keys @{path}: {source}; give the file that 'cosign generate-key-pair' wrote as cosign.pub")]
+    #[error(
+        "--public-keys @{path}: {source}; give the file that 'cosign generate-key-pair' wrote as cosign.pub"
+    )]
     KeyFile {
         /// The file.
         path: String,
@@ -276,6 +273,10 @@ mod tests {
         insta::assert_snapshot!(said(" "), @r#"cannot verify ghcr.io/inspektor-gadget/gadget/trace_open:latest: no public key is known for it; give its author's with --public-keys @cosign.pub, or, if you trust it, use --verify-image=false"#);
         fs::write(&path, "nothing").unwrap();
         let given = format!("@{}", path.display());
-        assert!(said(&given).starts_with(&format!("--public-keys {given}: public key: there is no ")), "{}", said(&given));
+        assert!(
+            said(&given).starts_with(&format!("--public-keys {given}: public key: there is no ")),
+            "{}",
+            said(&given)
+        );
     }
 }

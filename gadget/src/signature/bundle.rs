@@ -124,9 +124,7 @@ fn statement(envelope: &Envelope, digest: &str, keys: &Keys) -> Result<Signer, F
     }
     let about = statement.subject.first().and_then(|subject| subject.digest.get("sha256"));
     match about {
-        Some(about) if digest.strip_prefix("sha256:") == Some(about) => {
-            Ok(Signer::Key(signer.to_owned()))
-        }
+        Some(about) if digest.strip_prefix("sha256:") == Some(about) => Ok(Signer::Key(signer.to_owned())),
         about => Err(Fault::OtherImage(about.cloned().unwrap_or_default())),
     }
 }

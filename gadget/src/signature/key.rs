@@ -60,7 +60,9 @@ impl Key {
         };
         match self.kind {
             Kind::EcdsaP256 => by(&signature::ECDSA_P256_SHA256_ASN1),
-            Kind::EcdsaP384 => by(&signature::ECDSA_P384_SHA256_ASN1) || by(&signature::ECDSA_P384_SHA384_ASN1),
+            Kind::EcdsaP384 => {
+                by(&signature::ECDSA_P384_SHA256_ASN1) || by(&signature::ECDSA_P384_SHA384_ASN1)
+            }
             Kind::Rsa => by(&signature::RSA_PKCS1_2048_8192_SHA256),
             Kind::Ed25519 => by(&signature::ED25519),
         }

@@ -141,7 +141,9 @@ fn one(blobs: &dyn Blobs, candidate: &Descriptor, digest: &str, keys: &Keys) -> 
         Some(SIMPLE_SIGNING_TYPE) => (simple::verify(blobs, &manifest, digest, keys)?, Format::SimpleSigning),
         Some(media_type) if bundle::is_bundle(media_type) => bundle::verify(blobs, &manifest, digest, keys)?,
         _ if manifest.artifact_type.as_deref() == Some(NOTATION_ARTIFACT) => {
-            return Err(Fault::Format("it is by notation, which this version does not check; sign with cosign"));
+            return Err(Fault::Format(
+                "it is by notation, which this version does not check; sign with cosign",
+            ));
         }
         _ => return Err(Fault::Format("it is no signature of a known format")),
     };

@@ -423,7 +423,14 @@ fn large_and_many_signatures_are_bounded() {
 
 #[test]
 fn keys_are_told_by_their_fingerprint() {
-    let der = openssl(&["pkey", "-in", PAIR.folder.path().join("key.pem").to_str().unwrap(), "-pubout", "-outform", "DER"]);
+    let der = openssl(&[
+        "pkey",
+        "-in",
+        PAIR.folder.path().join("key.pem").to_str().unwrap(),
+        "-pubout",
+        "-outform",
+        "DER",
+    ]);
     let both = format!("a comment\n{}\r\n{}{}", PAIR.public, OTHER.public, PAIR.public);
     let keys = Keys::parse(&both).unwrap();
     assert_eq!(keys.fingerprints().next().unwrap(), digest(&der.stdout));

@@ -3,7 +3,10 @@
 
 mod completions;
 pub mod image;
+mod images;
 mod places;
+#[cfg(feature = "ebpf")]
+mod progress;
 #[cfg(feature = "ebpf")]
 mod run;
 

@@ -4,10 +4,9 @@
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, Command};
 
-const LATER: [(&str, &str); 3] = [
+const LATER: [(&str, &str); 2] = [
     ("pull", "export the image where it is with `image export IMAGE FILE`, and `image import FILE` here"),
     ("push", "write it to a file with `image export IMAGE FILE`, and push that with a registry tool"),
-    ("verify", "check signatures with cosign or notation before the image comes into the store"),
 ];
 
 pub(super) fn commands() -> impl Iterator<Item = Command> {

@@ -16,6 +16,7 @@ mod remove;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use anyhow::{Result, bail};
 use clap::{ArgMatches, Command};
@@ -42,6 +43,7 @@ pub fn command() -> Command {
     command
         .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
         .subcommands([prune::command(), export::command(), import::command(), check::command()])
+        .subcommand(verify::command())
         .subcommands(later::commands())
 }
 
@@ -65,6 +67,7 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
         Some(("export", matches)) => export::run(matches, &open()?, log),
         Some(("import", matches)) => import::run(matches, &mut open()?, out),
         Some(("check", matches)) => check::run(matches, &mut open()?, None, out, log),
+        Some(("verify", matches)) => verify::run(matches, &mut open()?, out),
         Some((name, _)) => later::run(name),
         None => bail!("say what to do with images; --help lists it"),
     }

@@ -22,10 +22,11 @@ use nix::sys::{
     signal::{SigSet, Signal},
 };
 
-use super::places;
+use super::{images, places, progress::Told};
 use crate::{
     container::{self, Filters, Selector},
     ebpf,
+    images::{Images, Pull},
     instance::{self, Gadget, Loss, Notice, Options, Summary},
 };
 
@@ -47,11 +48,13 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     if nix::unistd::geteuid().is_root() {
         ebpf::warm_up();
     }
-    let path = found.store().map(PathBuf::from).map_or_else(Store::default_path, Ok)?;
-    let store = Store::open(path)?;
-    let cache = places::cache(store.path());
-    let image = instance::resolve(&store, name, found.pull(), found.verify_image())?;
-    drop(store);
+    let (mut store, images) = store_and_images(found)?;
+    // Not beside a store that belongs to somebody else, who could lead root's writing astray.
+    let own = if found.store_of_user() { Store::default_path()? } else { store.path().to_owned() };
+    let cache = places::cache(&own);
+    let told = Told::new(format!("Pulling {name}"));
+    let image = instance::resolve(&mut store, name, &images, &told)?;
+    drop((store, told));
     let gadget = Gadget::open(image)?;
 
     let sources = instance::data_sources(&gadget);
@@ -67,6 +70,29 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let summary = start(&gadget, flags::filters(&sources, matches)?, matches, cache, stop.as_fd())?;
     say_losses(&summary);
     Ok(())
+}
+
+/// The store, and what else there is to know of images before one is looked for.
+fn store_and_images(found: &Arguments) -> anyhow::Result<(Store, Images)> {
+    let mut images = images::images(found);
+    if !found.store_of_user() {
+        let path = found.store().map(PathBuf::from).map_or_else(Store::default_path, Ok)?;
+        return Ok((Store::open(path)?, images));
+    }
+    anyhow::ensure!(
+        found.store().is_none(),
+        "--store and --oci-store-user name two stores; give one of them"
+    );
+    if nix::unistd::geteuid().is_root() {
+        // What root wrote there, the user could not change or remove.
+        anyhow::ensure!(
+            !found.has("pull") || images.pull == Pull::Never,
+            "--oci-store-user only reads the user's store: pull as that user, or leave out --pull"
+        );
+        tracing::debug!("--oci-store-user: nothing is pulled");
+        images.pull = Pull::Never;
+    }
+    Ok((Store::open(places::store_of_sudo_user()?)?, images))
 }
 
 fn start(
