@@ -8,6 +8,8 @@ mod build;
 mod inspect;
 mod later;
 mod list;
+mod pull;
+mod push;
 mod remove;
 mod tag;
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub fn command() -> Command {
     let command = command.subcommand(build::command());
     command
         .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
+        .subcommands([pull::command(), push::command()])
         .subcommands(later::commands())
 }
 
@@ -56,6 +59,8 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
         Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
         Some(("tag", matches)) => tag::run(matches, &mut open()?, log),
         Some(("remove", matches)) => remove::run(matches, &mut open()?, log),
+        Some(("pull", matches)) => pull::run(matches, &mut open()?, log),
+        Some(("push", matches)) => push::run(matches, &open()?, log),
         Some((name, _)) => later::run(name),
         None => bail!("say what to do with images; --help lists it"),
     }
