@@ -46,7 +46,10 @@ fn an_image_that_nobody_is_known_for_is_refused_without_asking_its_registry() {
     igx.ok(&["image", "tag", "trace_files", "127.0.0.1:9/x/trace_files"]);
     forget_what_was_built_here(&igx);
     let said = igx.fails(&["run", "127.0.0.1:9/x/trace_files", "--host", "-t1"]);
-    assert!(said.contains("no public key is known for it") && said.contains("--verify-image=false"), "{said}");
+    assert!(
+        said.contains("no public key is known for it") && said.contains("--verify-image=false"),
+        "{said}"
+    );
     let said = igx.fails(&["image", "verify", "127.0.0.1:9/x/trace_files"]);
     assert!(said.contains("no public key is known for it") && !said.contains("--verify-image"), "{said}");
 }

@@ -51,6 +51,14 @@ pub enum Fault {
         /// The registry's own words.
         said: String,
     },
+    /// Who logs in is not known there.
+    #[error("{who} answered 401{said}: it does not accept this user with this password")]
+    Rejected {
+        /// "registry" or the server of its tokens.
+        who: String,
+        /// The registry's own words.
+        said: String,
+    },
     /// The account may not do this.
     #[error("{who} answered 403{said}; run 'igx login {registry}' with an account that may do this")]
     Forbidden {
@@ -162,7 +170,7 @@ pub enum Fault {
         wanted: u64,
     },
     /// More than such a thing can sensibly have.
-    #[error("{what} has more than the {limit} bytes allowed; this is no gadget")]
+    #[error("{what} has more than the {limit} bytes allowed; the rest is not read")]
     TooLong {
         /// What came.
         what: String,

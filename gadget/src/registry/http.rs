@@ -134,10 +134,15 @@ impl Http {
 
     /// Asks, and answers a challenge once. Any status comes back, but one that is a redirect.
     pub(super) async fn send(&self, request: &Request<'_>) -> Result<Response, Fault> {
+        let registry = self.url(&request.scope.registry, "")?;
+        // An upload may go elsewhere: there, nobody has a right to know who one is.
+        if !same_origin(&request.url, &registry) {
+            return self.follow(request, None).await;
+        }
         let known = self.answers.borrow().get(request.scope).cloned();
         let response = self.follow(request, known.as_ref()).await?;
-        let origin = same_origin(response.url(), &request.url);
-        if response.status() != StatusCode::UNAUTHORIZED || !origin {
+        let ours = same_origin(response.url(), &registry);
+        if response.status() != StatusCode::UNAUTHORIZED || !ours {
             return Ok(response);
         }
         let Some(answer) = auth::answer(self, request.scope, &request.url, response.headers()).await? else {

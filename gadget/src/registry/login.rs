@@ -37,7 +37,11 @@ impl Client {
                 let missing = format!("{} is no registry; check the name", login.registry);
                 failure::success(&self.http, &scope, response, &missing).await
             })
-            .await?;
+            .await
+            .map_err(|fault| match fault {
+                Fault::Unauthorized { who, said, .. } => Fault::Rejected { who, said },
+                other => other,
+            })?;
             Ok(self.http.source.store(&login.registry, &login.user, &login.password)?)
         })
     }

@@ -26,6 +26,8 @@ mod pull;
 mod push;
 mod retry;
 mod signatures;
+#[cfg(test)]
+mod tests;
 
 pub use credentials::{Error as CredentialsError, Secret};
 pub use error::{Error, Fault};

@@ -3,11 +3,10 @@
 //! `igx run` has to look at them before it can parse its command line, so they are read from [`Given`] and not from
 //! what clap made of them.
 
-use std::path::PathBuf;
-
 use clap::{Arg, ArgAction, ArgMatches, builder::BoolishValueParser};
-use gadget::{policy::Policy, registry::Config};
+use gadget::policy::Policy;
 
+use super::registry;
 use crate::images::{Images, Pull};
 
 /// Flags as they were given, by their long names.
@@ -36,26 +35,6 @@ impl Given for ArgMatches {
         let values = self.try_get_raw(flag).ok().flatten().into_iter().flatten();
         values.map(|value| value.to_string_lossy().into_owned()).collect()
     }
-}
-
-/// Flags of commands that speak to registries: `--authfile`, `--ca-file`, `--insecure-registries`.
-pub(super) fn registry_args() -> [Arg; 3] {
-    [
-        Arg::new("authfile")
-            .long("authfile")
-            .value_name("FILE")
-            .help("Credentials for registries, as docker's config.json"),
-        Arg::new("ca-file")
-            .long("ca-file")
-            .value_name("FILE")
-            .action(ArgAction::Append)
-            .help("Certificates (PEM) of registries to be trusted besides the system's"),
-        Arg::new("insecure-registries")
-            .long("insecure-registries")
-            .value_name("HOST:PORT,...")
-            .action(ArgAction::Append)
-            .help("Registries to speak to over plain http"),
-    ]
 }
 
 /// The flag of commands that verify: `--public-keys`.
@@ -109,16 +88,6 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
         .help(help)
 }
 
-/// How registries are reached.
-pub(super) fn registry(given: &impl Given) -> Config {
-    Config {
-        insecure: given.list("insecure-registries"),
-        authfile: given.values("authfile").pop().map(PathBuf::from),
-        ca_files: given.values("ca-file").into_iter().map(PathBuf::from).collect(),
-        ..Config::default()
-    }
-}
-
 /// Where images come from, and which may be used. A value that is none is told later, by clap.
 pub(super) fn images(given: &impl Given) -> Images {
     let pull = match given.values("pull").last().map(String::as_str) {
@@ -132,16 +101,17 @@ pub(super) fn images(given: &impl Given) -> Images {
         allowed_gadgets: given.list("allowed-gadgets"),
         disallow_pulling: given.switch("disallow-pulling", false),
     };
-    Images { pull, policy, registry: registry(given) }
+    Images { pull, policy, registry: registry::config(given) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::Command;
+    use std::path::Path;
 
     fn parsed(line: &[&str]) -> ArgMatches {
-        let command = Command::new("x").args(registry_args()).arg(public_keys_arg());
+        let command = Command::new("x").args(registry::flags()).arg(public_keys_arg());
         #[cfg(feature = "ebpf")]
         let command = command.args(policy_args());
         command.try_get_matches_from([&["x"], line].concat()).unwrap()
@@ -168,14 +138,11 @@ mod tests {
             "--ca-file",
             "a,b",
             "--insecure-registries=c:3",
-            "--authfile",
-            "auth.json",
         ]);
         let images = images(&matches);
         assert_eq!(images.policy.public_keys, [pem, "@a", "@b"]);
         assert_eq!(images.registry.insecure, ["a:1", "b:2", "c:3"]);
-        assert_eq!(images.registry.ca_files, [PathBuf::from("a,b")]);
-        assert_eq!(images.registry.authfile, Some(PathBuf::from("auth.json")));
+        assert_eq!(images.registry.ca_files, [Path::new("a,b")]);
     }
 
     #[cfg(feature = "ebpf")]

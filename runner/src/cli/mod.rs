@@ -4,9 +4,11 @@
 mod completions;
 pub mod image;
 mod images;
+mod login;
+mod logout;
 mod places;
-#[cfg(feature = "ebpf")]
 mod progress;
+mod registry;
 #[cfg(feature = "ebpf")]
 mod run;
 
@@ -53,6 +55,7 @@ fn command() -> Command {
     let command = command.subcommand(run::command());
     command
         .subcommand(image::command())
+        .subcommands([login::command(), logout::command()])
         .subcommand(completions::command())
         .subcommand(Command::new("version").about("Print the version"))
 }
@@ -66,6 +69,8 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
     start_log(matches.get_flag("verbose"));
     match matches.subcommand() {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
+        Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
+        Some(("logout", sub)) => logout::run(sub, &mut io::stdout()),
         Some(("completions", sub)) => completions::run(sub, command()),
         Some(("version", _)) => {
             println!("v{}", env!("CARGO_PKG_VERSION"));

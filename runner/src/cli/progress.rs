@@ -1,50 +1,48 @@
-//! How a pull or push is told on stderr: a bar on a terminal, a line otherwise.
-
-use std::{
-    io::{self, IsTerminal},
-    sync::OnceLock,
-};
+//! A transfer on a terminal: one bar of all its bytes. Elsewhere nothing, for the lines before and after say enough.
 
 use gadget::registry::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Tells of one transfer. Nothing is printed before there is something to transfer.
-pub(super) struct Told {
-    doing: String,
-    bar: OnceLock<ProgressBar>,
-}
+/// A bar on standard error, if that is a terminal. It is gone when this is dropped.
+pub(crate) struct Bar(ProgressBar);
 
-impl Told {
-    /// `doing` is what is said, such as `Pulling trace_open`.
-    pub(super) fn new(doing: String) -> Self {
-        Self { doing, bar: OnceLock::new() }
+impl Bar {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+        Self(match style {
+            Ok(style) => bar.with_style(style.progress_chars("=> ")),
+            Err(_) => bar,
+        })
     }
 }
 
-impl Progress for Told {
-    fn blobs(&self, _count: usize, bytes: u64) {
-        if !io::stderr().is_terminal() {
-            eprintln!("{}...", self.doing);
-            return;
-        }
-        let bar = ProgressBar::new(bytes).with_message(self.doing.clone());
-        if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {bytes}/{total_bytes}") {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        let _ = self.bar.set(bar);
+impl Progress for Bar {
+    fn blobs(&self, _: usize, bytes: u64) {
+        self.0.set_length(bytes);
     }
 
-    fn advance(&self, _digest: &str, bytes: u64) {
-        if let Some(bar) = self.bar.get() {
-            bar.inc(bytes);
-        }
+    fn advance(&self, _: &str, bytes: u64) {
+        self.0.inc(bytes);
     }
 }
 
-impl Drop for Told {
+impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = self.bar.get() {
-            bar.finish_and_clear();
-        }
+        self.0.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_counts_bytes() {
+        let bar = Bar::new();
+        bar.blobs(2, 100);
+        bar.advance("a", 30);
+        bar.advance("b", 40);
+        assert_eq!((bar.0.position(), bar.0.length()), (70, Some(100)));
     }
 }

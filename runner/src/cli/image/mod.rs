@@ -9,9 +9,10 @@ mod check;
 mod export;
 mod import;
 mod inspect;
-mod later;
 mod list;
 mod prune;
+mod pull;
+mod push;
 mod remove;
 mod tag;
 #[cfg(test)]
@@ -43,8 +44,7 @@ pub fn command() -> Command {
     command
         .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
         .subcommands([prune::command(), export::command(), import::command(), check::command()])
-        .subcommand(verify::command())
-        .subcommands(later::commands())
+        .subcommands([pull::command(), push::command(), verify::command()])
 }
 
 /// Does what the arguments say. `store` is the folder of the store if it is not this user's own.
@@ -68,7 +68,8 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
         Some(("import", matches)) => import::run(matches, &mut open()?, out),
         Some(("check", matches)) => check::run(matches, &mut open()?, None, out, log),
         Some(("verify", matches)) => verify::run(matches, &mut open()?, out),
-        Some((name, _)) => later::run(name),
-        None => bail!("say what to do with images; --help lists it"),
+        Some(("pull", matches)) => pull::run(matches, &mut open()?, log),
+        Some(("push", matches)) => push::run(matches, &open()?, log),
+        _ => bail!("say what to do with images; --help lists it"),
     }
 }

@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use gadget::{reference::Reference, signature::Verified, store::Store};
 use std::io::Write;
 
-use super::super::images;
+use super::super::{images, registry};
 use crate::images::Images;
 
 pub(super) fn command() -> Command {
@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
                 .help("Images in the store"),
         )
         .arg(images::public_keys_arg())
-        .args(images::registry_args())
+        .args(registry::flags())
 }
 
 /// Verifies all before it fails for some.

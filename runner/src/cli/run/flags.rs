@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, value_parser};
 
-use super::super::images;
+use super::super::{images, registry};
 use crate::{
     datasource::{DataSource, FieldId},
     instance::Param,
@@ -87,7 +87,7 @@ pub(crate) fn command() -> Command {
         ))
         .args(images::policy_args().map(in_images))
         .arg(in_images(images::public_keys_arg()))
-        .args(images::registry_args().map(in_images))
+        .args(registry::flags())
         .arg(switch("oci-store-user", IMAGES, "Use the images of the user who called sudo"))
 }
 

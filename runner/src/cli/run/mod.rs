@@ -4,6 +4,7 @@ mod arguments;
 mod flags;
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     ffi::OsString,
     io,
@@ -16,13 +17,13 @@ use std::{
 
 use anyhow::Context;
 use clap::{ArgMatches, parser::ValueSource};
-use gadget::store::Store;
+use gadget::{registry::Progress, store::Store};
 use nix::sys::{
     eventfd::{EfdFlags, EventFd},
     signal::{SigSet, Signal},
 };
 
-use super::{images, places, progress::Told};
+use super::{images, places, progress::Bar};
 use crate::{
     container::{self, Filters, Selector},
     ebpf,
@@ -52,9 +53,8 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     // Not beside a store that belongs to somebody else, who could lead root's writing astray.
     let own = if found.store_of_user() { Store::default_path()? } else { store.path().to_owned() };
     let cache = places::cache(&own);
-    let told = Told::new(format!("Pulling {name}"));
-    let image = instance::resolve(&mut store, name, &images, &told)?;
-    drop((store, told));
+    let image = instance::resolve(&mut store, name, &images, &Pulling { name, bar: OnceCell::new() })?;
+    drop(store);
     let gadget = Gadget::open(image)?;
 
     let sources = instance::data_sources(&gadget);
@@ -93,6 +93,23 @@ fn store_and_images(found: &Arguments) -> anyhow::Result<(Store, Images)> {
         images.pull = Pull::Never;
     }
     Ok((Store::open(places::store_of_sudo_user()?)?, images))
+}
+
+/// Tells of a pull, if there is one.
+struct Pulling<'a> {
+    name: &'a str,
+    bar: OnceCell<Bar>,
+}
+
+impl Progress for Pulling<'_> {
+    fn blobs(&self, count: usize, bytes: u64) {
+        eprintln!("Pulling {}...", self.name);
+        self.bar.get_or_init(Bar::new).blobs(count, bytes);
+    }
+
+    fn advance(&self, digest: &str, bytes: u64) {
+        self.bar.get_or_init(Bar::new).advance(digest, bytes);
+    }
 }
 
 fn start(
