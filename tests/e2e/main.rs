@@ -12,6 +12,7 @@ mod help;
 mod loss;
 mod peers;
 mod second_gadget;
+mod signature;
 mod sni;
 mod store;
 mod support;

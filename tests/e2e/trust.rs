@@ -57,7 +57,7 @@ fn an_image_that_nobody_is_known_for_is_refused_without_asking_its_registry() {
 #[test]
 fn only_allowed_gadgets_are_run_and_nothing_is_pulled_when_that_is_forbidden() {
     let igx = with_trace_files();
-    let run = |flags: &[&str]| [&RUN[..], flags].concat();
+    let run = |flags: &[&'static str]| [&RUN[..], flags].concat();
     igx.ok(&run(&["--allowed-gadgets", "trace_files"]));
     igx.ok(&run(&["--allowed-gadgets=reg.io/*,ghcr.io/inspektor-gadget/*"]));
     let said = igx.fails(&run(&["--allowed-gadgets", "reg.io/*"]));
