@@ -50,11 +50,11 @@ impl Signed {
     fn sign(&self, version: &str, key: &str) {
         let repository = self.image.strip_suffix(":v1").unwrap();
         let mut cosign = peer(version);
-        cosign.args(["sign", "--tlog-upload=false", "--allow-http-registry", "--yes", "--key"]);
+        cosign.args(["sign", "--tlog-upload=false", "--allow-http-registry", "--yes"]);
         if version == "cosign3" {
             cosign.arg("--use-signing-config=false");
         }
-        cosign.arg(format!("{key}.key")).arg(format!("{repository}@{}", self.digest));
+        cosign.args(["--key", &format!("{key}.key")]).arg(format!("{repository}@{}", self.digest));
         ok(cosign.env("COSIGN_PASSWORD", "").env("HOME", self.folder.path()).current_dir(self.folder.path()));
     }
 
@@ -150,16 +150,18 @@ fn tamper(signed: &Signed, igx: &Igx) {
     let mut refused = 0;
     for path in all {
         let whole = fs::read(&path).unwrap();
-        // The other architecture's blobs are not run, and the empty configuration of a signature says nothing.
         for at in [0, whole.len() / 2, whole.len() - 1] {
             change(&path, at);
             let output = igx.output(&words(&verify));
             assert_eq!(output.status.code(), Some(1), "{}: byte {at}: {output:?}", path.display());
-            refused += usize::from(!igx.output(&words(&run)).status.success());
+            if at == 0 {
+                refused += usize::from(!igx.output(&words(&run)).status.success());
+            }
             change(&path, at);
         }
     }
-    assert!(refused >= 3 * 6, "{refused}");
+    // The other architecture's blobs are not run, and the empty configuration of a signature says nothing.
+    assert!(refused >= 6, "{refused}");
     igx.ok(&words(&verify));
 }
 

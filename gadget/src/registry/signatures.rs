@@ -12,7 +12,7 @@ use super::{
     retry::retried,
 };
 use crate::{
-    image::{self, Descriptor, Index, MANIFEST_TYPE, Manifest},
+    image::{self, Descriptor, EMPTY_TYPE, Index, MANIFEST_TYPE, Manifest},
     reference::Reference,
     store::{Entered, Stage, Store},
 };
@@ -26,10 +26,11 @@ use reqwest::{
 const MAX_SIGNATURES: usize = 64;
 /// Largest blob of a signature, bytes.
 const MAX_BLOB: u64 = 1 << 20;
-/// What kinds of artifacts are signatures; others that refer to an image, such as lists of its parts, are left.
+/// What the types of signatures, or of their layers, begin with. Others that refer to an image, such as lists of its
+/// parts, are left.
 const SIGNATURES: [&str; 3] = [
-    "application/vnd.dev.cosign.artifact.sig.v1+json",
-    "application/vnd.dev.sigstore.bundle.",
+    "application/vnd.dev.cosign.",
+    "application/vnd.dev.sigstore.bundle",
     "application/vnd.cncf.notary.signature",
 ];
 
@@ -61,11 +62,13 @@ async fn fetch_all(
     let stage = store.stage()?;
     let mut entries = Vec::new();
     let mut faults = Vec::new();
-    match by_tag(http, &scope, &stage, reference, digest).await {
+    let by_tag = by_tag(http, &scope, &stage, reference, digest);
+    let (tagged, referrers) = futures_util::future::join(by_tag, referrers(http, &scope, digest)).await;
+    match tagged {
         Ok(found) => entries.extend(found),
         Err(fault) => faults.push(fault),
     }
-    match referrers(http, &scope, digest).await {
+    match referrers {
         Ok(found) => {
             let fetched: Vec<_> =
                 stream::iter(found.iter().map(|d| signature(http, &scope, &stage, d, digest)))
@@ -95,6 +98,10 @@ async fn fetch_all(
 /// `sha256-<hex>` and an ending.
 fn tag(digest: &str, ending: &str) -> String {
     format!("{}{ending}", digest.replacen(':', "-", 1))
+}
+
+fn is_signature(media_type: &str) -> bool {
+    SIGNATURES.iter().any(|known| media_type.starts_with(known))
 }
 
 /// Cosign's tag.
@@ -147,9 +154,11 @@ async fn referrers(http: &Http, scope: &Scope, digest: &str) -> Result<Vec<Descr
             found => serde_json::from_slice(&found?.bytes).unwrap_or_default(),
         },
     };
-    let kind = |d: &Descriptor| d.artifact_type.clone().unwrap_or_default();
-    let maybe =
-        |d: &Descriptor| kind(d).is_empty() || SIGNATURES.iter().any(|known| kind(d).starts_with(known));
+    // Cosign 3 lists its bundles as empty; what they are stands in their manifests.
+    let maybe = |d: &Descriptor| match d.artifact_type.as_deref() {
+        None | Some("" | EMPTY_TYPE) => true,
+        Some(kind) => is_signature(kind),
+    };
     Ok(listed.manifests.into_iter().filter(maybe).take(MAX_SIGNATURES).collect())
 }
 
@@ -163,7 +172,10 @@ async fn signature(
 ) -> Result<Option<Descriptor>, Fault> {
     fetch::manifest(http, scope, stage, descriptor).await?;
     let manifest = Manifest::parse(descriptor, &image::checked(stage, descriptor)?)?;
-    if manifest.subject.is_none_or(|subject| subject.digest != digest) {
+    let mut kinds =
+        manifest.artifact_type.iter().chain(manifest.layers.iter().map(|layer| &layer.media_type));
+    let ours = kinds.any(|kind| is_signature(kind)) || is_signature(&manifest.config.media_type);
+    if !ours || manifest.subject.is_none_or(|subject| subject.digest != digest) {
         return Ok(None);
     }
     content(http, scope, stage, descriptor).await?;

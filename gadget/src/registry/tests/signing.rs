@@ -102,6 +102,23 @@ fn the_tag_that_stands_in_for_referrers_is_found() {
 }
 
 #[test]
+fn what_a_list_calls_empty_is_looked_at() {
+    let sample = Sample::new(10);
+    let (bundle, mut pages) = signature(Some(&sample.digest()), b"bundle");
+    let (parts, more) = signature(Some(&sample.digest()), b"a list of parts");
+    let mut parts: Manifest = serde_json::from_slice(&parts).unwrap();
+    parts.artifact_type = Some("application/spdx+json".to_owned());
+    parts.layers[0].media_type = "application/spdx+json".to_owned();
+    let parts = to_json(&parts);
+    pages.extend(more);
+    pages.push((format!("manifests/{}", image::digest(&parts)), parts.clone(), MANIFEST_TYPE));
+    let mut listed: Index = serde_json::from_slice(&list(&[&bundle, &parts])).unwrap();
+    listed.manifests.iter_mut().for_each(|d| d.artifact_type = Some(image::EMPTY_TYPE.to_owned()));
+    pages.push((format!("manifests/{}", sample.digest().replace(':', "-")), to_json(&listed), INDEX_TYPE));
+    assert_eq!(fetched(&sample, pages), Ok((1, 1)));
+}
+
+#[test]
 fn crowds_and_giants_are_left() {
     let sample = Sample::new(10);
     let mut pages = Vec::new();
