@@ -14,4 +14,5 @@ mod second_gadget;
 mod sni;
 mod store;
 mod support;
+mod torture;
 mod trust;
