@@ -16,4 +16,5 @@ mod signature;
 mod sni;
 mod store;
 mod support;
+mod torture;
 mod trust;

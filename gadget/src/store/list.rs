@@ -1,6 +1,6 @@
 //! What is in a store.
 
-use super::{Store, check::Depth};
+use super::{Store, check::Depth, summary::Summary};
 use crate::{
     image::{CREATED, Descriptor, INDEX_TYPE, REF_NAME, Trust},
     reference::Reference,
@@ -34,15 +34,26 @@ impl Store {
             let image = d.media_type == INDEX_TYPE || d.annotations.contains_key(REF_NAME);
             image && !matches!(self.subject(d), Ok(Some(_)))
         };
-        let mut entries: Vec<_> = self.index.manifests.iter().filter(listed).map(|d| self.entry(d)).collect();
+        let summary = Summary::read(&self.root);
+        let lines = summary.lines();
+        let there = |d: &Descriptor| {
+            let line = d.digest.strip_prefix("sha256:").and_then(|hex| lines.get(hex));
+            d.media_type == INDEX_TYPE && line.is_some_and(|line| summary.is_there(line))
+        };
+        let entries = self.index.manifests.iter().filter(listed).map(|d| self.entry(d, there(d)));
+        let mut entries: Vec<_> = entries.collect();
         entries.sort_by(|a, b| (&a.repository, &a.tag, &a.digest).cmp(&(&b.repository, &b.tag, &b.digest)));
         entries
     }
 
-    fn entry(&self, descriptor: &Descriptor) -> Entry {
+    /// `there` tells that all its blobs are, so that they need not be looked at.
+    fn entry(&self, descriptor: &Descriptor, there: bool) -> Entry {
         let name = descriptor.annotations.get(REF_NAME);
         let reference = name.and_then(|name| Reference::parse(name).ok());
-        let damage = self.faults(descriptor, Depth::Short, &mut BTreeMap::new()).into_iter().next();
+        let damage = match (&reference, name) {
+            (Some(_), _) | (None, None) if there => None,
+            _ => self.faults(descriptor, Depth::Short, &mut BTreeMap::new()).into_iter().next(),
+        };
         let built_here = self.built_here.contains(&descriptor.digest);
         Entry {
             repository: reference.as_ref().map(Reference::name).or_else(|| name.cloned()).unwrap_or_default(),

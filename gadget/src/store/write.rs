@@ -3,7 +3,7 @@
 
 use super::{
     Error, GRACE, INDEX, LAYOUT, LAYOUT_JSON, PARTIAL, Stage, Store, files, garbage::Extent, read_index,
-    trust, walk,
+    summary, trust, walk,
 };
 use crate::{
     image::{self, Blob, Descriptor, INDEX_TYPE, Image, Index, REF_NAME, to_json},
@@ -265,6 +265,7 @@ impl Store {
         index.media_type = Some(INDEX_TYPE.to_owned());
         files::replace(&self.root, &self.root.join(INDEX), &to_json(&index), 0o644)?;
         self.index = index;
+        summary::write(self, &self.index);
         Ok(())
     }
 

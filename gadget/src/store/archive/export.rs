@@ -4,7 +4,7 @@ use super::{Error, INDEX, LAYOUT};
 use crate::{
     image::{self, Descriptor, EMPTY_TYPE, INDEX_TYPE, Index, REF_NAME, to_json},
     reference::Reference,
-    store::{self, LAYOUT_JSON, PARTIAL, Store, stage, walk},
+    store::{self, LAYOUT_JSON, PARTIAL, Store, read_index, stage, walk},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +19,8 @@ const FILE_MODE: u32 = 0o644;
 /// Writes images, with all that the store has about them, as one tar. Every blob is hashed on its way; the archive is
 /// worthless if this fails.
 pub fn export(store: &Store, references: &[Reference], out: &mut impl Write) -> Result<(), Error> {
+    // With every annotation: what is read when a store is opened has not.
+    let store = &Store { index: read_index(&store.root)?, ..store.clone() };
     let mut chosen = Chosen { store, entries: Vec::new(), blobs: BTreeMap::new() };
     for reference in references {
         let entry = store.find(reference).ok_or_else(|| store::Error::NotFound(reference.to_string()))?;

@@ -37,7 +37,8 @@ pub enum Error {
     Write(#[source] io::Error),
     /// The archive ends early, is no archive, or cannot be read.
     #[error(
-        "reading the archive: {0}; it must be a tar, or a gzipped one, as `image export` writes it: copy it again"
+        "reading the archive: {}; it must be a tar, or a gzipped one, as `image export` writes it: copy it again",
+        told(.0)
     )]
     Read(#[source] io::Error),
     /// Something is in the archive that has no place there.
@@ -54,4 +55,14 @@ pub enum Error {
     /// More than anybody would carry.
     #[error("the archive has more than {0}; nothing is imported")]
     TooMuch(&'static str),
+}
+
+/// The words of the tar reader quote the archive, which may hold anything.
+fn told(error: &io::Error) -> String {
+    match error.raw_os_error().is_some() || error.kind() == io::ErrorKind::UnexpectedEof {
+        true => error.to_string(),
+        false => {
+            error.to_string().split([':', '\n']).next().unwrap_or_default().escape_debug().take(80).collect()
+        }
+    }
 }
