@@ -209,10 +209,10 @@ fn challenges(text: &str) -> Vec<Challenge> {
         }
         rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
     }
-    found.into_iter().filter_map(|(scheme, parameters)| challenge(&scheme, parameters)).collect()
+    found.into_iter().filter_map(|(scheme, parameters)| challenge(&scheme, &parameters)).collect()
 }
 
-fn challenge(scheme: &str, parameters: Vec<(String, String)>) -> Option<Challenge> {
+fn challenge(scheme: &str, parameters: &[(String, String)]) -> Option<Challenge> {
     let find = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     match scheme {
         "basic" => Some(Challenge::Basic),

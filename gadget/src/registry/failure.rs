@@ -67,8 +67,8 @@ fn of_tls(error: &rustls::Error, host: String) -> Fault {
             "its certificate is not valid yet; if it is, this machine's clock is wrong".to_owned()
         }
         Tls::InvalidCertificate(bad) if bad.to_string().contains("CaUsedAsEndEntity") => {
-            "its certificate is an authority's own (CA:TRUE); give it one that the authority issued, and name the \
-             authority's with --ca-file"
+            "its certificate is one of its own making; if it is the right one, name its file with --ca-file (or \
+             SSL_CERT_FILE)"
                 .to_owned()
         }
         other => other.to_string(),

@@ -2,17 +2,16 @@
 //! environment names one, after redirects that are counted and take no credentials to another host, and with the
 //! credentials that a challenge asks for.
 
-use super::{Config, Fault, Limits, auth, credentials::Source, failure};
+use super::{Config, Fault, Limits, auth, credentials::Source, failure, tls};
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
 };
+use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashMap,
     future::Future,
-    io::Read,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,8 +21,6 @@ use std::{
 
 /// Redirects that are followed. Registries send to their storage by one, sometimes two.
 const REDIRECTS: usize = 5;
-/// Largest file of certificates, bytes.
-const MAX_CA: u64 = 4 << 20;
 /// Bytes of an upload that are handed over at once.
 const PIECE: usize = 64 << 10;
 /// Most fields in the head of an answer.
@@ -34,7 +31,8 @@ pub(super) struct Http {
     pub(super) limits: Limits,
     insecure: Vec<String>,
     verify_tls: bool,
-    ca: Vec<reqwest::Certificate>,
+    ca: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
     /// By whether TLS is spoken and whether it is to this machine itself. Reading the system's certificates takes
     /// longer than pulling a gadget from the next room, so it is done only for who needs it.
     clients: [OnceCell<reqwest::Client>; 4],
@@ -99,17 +97,16 @@ impl<'a> Request<'a> {
 
 impl Http {
     pub(super) fn new(config: Config) -> Result<Self, Fault> {
-        // Fails only if there is a provider already: then that one serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut ca = Vec::new();
         for path in &config.ca_files {
-            ca.extend(certificates(path)?);
+            ca.extend(tls::certificates(path)?);
         }
         Ok(Self {
             limits: config.limits,
             insecure: config.insecure,
             verify_tls: config.verify_tls,
             ca,
+            provider: Arc::new(rustls::crypto::ring::default_provider()),
             clients: Default::default(),
             source: Source::new(config.authfile),
             answers: RefCell::default(),
@@ -249,13 +246,13 @@ impl Http {
             .referer(false)
             .http1_max_headers(HEADERS)
             .connect_timeout(self.limits.connect);
-        builder = match tls {
-            true => builder.tls_certs_merge(self.ca.iter().cloned()),
-            false => builder.tls_certs_only([]),
+        // Without certificates where no TLS is spoken: to read the system's takes a while.
+        let config = match tls {
+            true => tls::config(&self.ca, self.verify_tls, &self.provider),
+            false => tls::none(&self.provider),
         };
-        if !self.verify_tls {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        }
+        builder =
+            builder.tls_backend_preconfigured(config.map_err(|error| Fault::Client(error.to_string()))?);
         // No proxy can reach this machine's own services for it; Go's programs leave it out too.
         if here {
             builder = builder.no_proxy();
@@ -334,16 +331,4 @@ async fn watched<T>(stall: Duration, sent: &AtomicU64, work: impl Future<Output 
             Err(_) => return None,
         }
     }
-}
-
-fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Fault> {
-    let bad = |why: String| Fault::CaFile { path: path.to_owned(), why };
-    let file = std::fs::File::open(path).map_err(|error| bad(error.to_string()))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_CA).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
-    let found = reqwest::Certificate::from_pem_bundle(&bytes).map_err(|error| bad(failure::root(&error)))?;
-    if found.is_empty() {
-        return Err(bad("it holds no certificate".to_owned()));
-    }
-    Ok(found)
 }

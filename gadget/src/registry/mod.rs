@@ -28,6 +28,7 @@ mod retry;
 mod signatures;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use credentials::{Error as CredentialsError, Secret};
 pub use error::{Error, Fault};

@@ -149,7 +149,7 @@ fn a_redirect_to_storage_is_followed_without_credentials() {
         None => ranged(&store.blobs[asked.path.trim_start_matches('/')], asked),
         Some(_) => Answer::new(400),
     });
-    let to = storage.host.clone();
+    let to = storage.host;
     let wanted = basic("anna");
     let server =
         Server::start(move |asked| match (asked.header("authorization"), asked.path.split_once("/blobs/")) {
@@ -202,8 +202,7 @@ fn login_trades_its_password_for_a_token() {
     let server = guarded_by_token(&Sample::new(10), &tokens);
     let path = Home::new().path().with_file_name("auth.json");
     let config = Config { authfile: Some(path), ..config(&server) };
-    let login =
-        Login { registry: server.host.clone(), user: "anna".to_owned(), password: Secret::new(PASSWORD) };
+    let login = Login { registry: server.host, user: "anna".to_owned(), password: Secret::new(PASSWORD) };
     Client::new(config).unwrap().login(&login).unwrap();
     assert_eq!(tokens.asked()[0].path, "/token?service=the+registry");
 }

@@ -3,11 +3,14 @@
 use super::*;
 use std::collections::BTreeMap;
 
+/// Path, content and its type.
+type Page = (String, Vec<u8>, &'static str);
+
 const LAYER: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
 /// A registry of documents and blobs by path.
-fn serving(pages: Vec<(String, Vec<u8>, &'static str)>) -> Server {
+fn serving(pages: Vec<Page>) -> Server {
     let pages: BTreeMap<_, _> = pages
         .into_iter()
         .map(|(path, bytes, kind)| (format!("/v2/{REPOSITORY}/{path}"), (bytes, kind)))
@@ -19,7 +22,7 @@ fn serving(pages: Vec<(String, Vec<u8>, &'static str)>) -> Server {
 }
 
 /// A signature of an image: its manifest, and its pages.
-fn signature(digest: Option<&str>, payload: &[u8]) -> (Vec<u8>, Vec<(String, Vec<u8>, &'static str)>) {
+fn signature(digest: Option<&str>, payload: &[u8]) -> (Vec<u8>, Vec<Page>) {
     let manifest = Manifest {
         schema_version: 2,
         media_type: Some(MANIFEST_TYPE.to_owned()),
@@ -43,7 +46,7 @@ fn list(signatures: &[&[u8]]) -> Vec<u8> {
     to_json(&Index { manifests: signatures.iter().map(entry).collect(), ..Index::default() })
 }
 
-fn pages(sample: &Sample) -> Vec<(String, Vec<u8>, &'static str)> {
+fn pages(sample: &Sample) -> Vec<Page> {
     let mut pages = vec![("manifests/v1".to_owned(), sample.index.clone(), INDEX_TYPE)];
     pages.extend(
         sample
@@ -58,7 +61,7 @@ fn pages(sample: &Sample) -> Vec<(String, Vec<u8>, &'static str)> {
 }
 
 /// Pulls image and signatures; how many came, and how many the store finds.
-fn fetched(sample: &Sample, more: Vec<(String, Vec<u8>, &'static str)>) -> Result<(usize, usize), String> {
+fn fetched(sample: &Sample, more: Vec<Page>) -> Result<(usize, usize), String> {
     let server = serving(pages(sample).into_iter().chain(more).collect());
     let home = Home::new();
     home.pull(&server).unwrap();

@@ -32,7 +32,7 @@ fn an_image_comes_whole() {
 #[test]
 fn one_architecture_alone_can_be_had() {
     let sample = Sample::new(10);
-    let server = sample.clone().serve();
+    let server = sample.serve();
     let home = Home::new();
     let client = Client::new(config(&server)).unwrap();
     let only = Platforms::Only(host_architecture());
