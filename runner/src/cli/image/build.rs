@@ -43,7 +43,7 @@ pub(super) fn run(matches: &ArgMatches, store: &mut Store, log: &mut impl Write)
     let options = Options {
         file: matches.get_one::<PathBuf>("file").cloned(),
         builder_version: crate::BUILDER_VERSION.to_owned(),
-        created: None,
+        ..Options::default()
     };
     let path = matches.get_one::<PathBuf>("path").cloned().unwrap_or_default();
     let built = build(&path, &options)?;
