@@ -133,6 +133,12 @@ pub enum Error {
     /// The metadata is wrong.
     #[error(transparent)]
     Metadata(#[from] crate::metadata::Error),
+    /// Metadata cannot be completed.
+    #[error("gadget.yaml: {0}")]
+    NoPlace(#[from] crate::metadata::NoPlace),
+    /// There is nothing to take kernel types for.
+    #[error("kernel types were asked for, but there is no eBPF program; leave --btfgen out")]
+    NothingForBtf,
     /// The program cannot be read, so the metadata cannot be compared with it.
     #[error(transparent)]
     Object(#[from] crate::object::Error),

@@ -4,6 +4,8 @@
 //! It needs nothing but clang and llvm-strip: the headers that a gadget includes are carried here. The same sources
 //! and compiler give the same bytes on any machine, so that two people can compare digests.
 
+mod btfgen;
+mod check;
 mod clang;
 mod error;
 mod headers;
@@ -93,12 +95,13 @@ pub fn build(path: &Path, options: &Options) -> Result<Built, Error> {
         return Err(Error::Folder { path: folder, source: io::ErrorKind::NotADirectory.into() });
     }
     let plan = plan(&folder, options.file.as_deref())?;
-    let metadata = read(&folder.join(&plan.metadata))?;
+    let metadata_path = folder.join(&plan.metadata);
+    let mut metadata = read(&metadata_path)?;
     if let Some(yaml) = &metadata {
         // What can be known before compiling is told before it.
-        let parsed = crate::metadata::Metadata::parse(yaml)?;
+        crate::metadata::Metadata::parse(yaml)?;
         if options.validate_metadata && !options.update_metadata {
-            parsed.validate()?;
+            check::check(&String::from_utf8_lossy(yaml), None)?;
         }
     }
     let scratch = tempfile::Builder::new().prefix("igx-build-").tempdir();
@@ -116,15 +119,35 @@ pub fn build(path: &Path, options: &Options) -> Result<Built, Error> {
         "" => None,
         name => Some(wasm::module(&place, &folder, name, &out)?),
     };
-    let (objects, warnings) = match folder.join(&plan.ebpfsource).is_file() {
+    let (objects, mut warnings) = match folder.join(&plan.ebpfsource).is_file() {
         true => clang::compile(&place, &folder, &plan.ebpfsource, &out)?,
         false => Default::default(),
     };
     if metadata.is_none() && wasm.is_none() && objects.is_empty() {
         return Err(Error::Empty { folder, ebpf: plan.ebpfsource, metadata: plan.metadata });
     }
+    // What markers and parameters there are does not depend on the architecture.
+    let object = objects.values().next().map(Vec::as_slice);
+    if options.update_metadata {
+        let old = metadata.take().unwrap_or_default();
+        let new = check::complete(&String::from_utf8_lossy(&old), object)?.into_bytes();
+        if new != old {
+            replace(&metadata_path, &new)?;
+        }
+        metadata = Some(new);
+    }
+    if let Some(yaml) = metadata.as_ref().filter(|_| options.validate_metadata) {
+        for warning in check::check(&String::from_utf8_lossy(yaml), object)? {
+            warnings = [warnings, warning].join("\n").trim_start().to_owned();
+        }
+    }
+    let btfgen = match &options.btfhub_archive {
+        Some(_) if objects.is_empty() => return Err(Error::NothingForBtf),
+        Some(archive) => btfgen::layers(archive, &objects, &out)?,
+        None => BTreeMap::new(),
+    };
     let created = options.created.clone().map_or_else(created, Ok)?;
-    let parts = Parts { metadata, objects, wasm, btfgen: BTreeMap::new() };
+    let parts = Parts { metadata, objects, wasm, btfgen };
     let image = Image::assemble(&parts, &created, &options.builder_version)?;
     Ok(Built { image, warnings })
 }
@@ -146,6 +169,21 @@ fn plan(folder: &Path, file: Option<&Path>) -> Result<Plan, Error> {
         }
     }
     Ok(plan)
+}
+
+/// Writes a file of the author's whole or not at all, with the permissions that it has.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::{io::Write, os::unix::fs::PermissionsExt};
+    let write = || {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mode = fs::metadata(&path).map_or(0o644, |found| found.permissions().mode());
+        let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        file.persist(&path).map_err(|error| error.error)
+    };
+    write().map(drop).map_err(|source| Error::Io { what: format!("writing {}", path.display()), source })
 }
 
 /// The content of a file, or `None` if there is no such file.

@@ -1,3 +1,6 @@
+mod metadata;
+mod whole;
+
 use super::*;
 
 const SOURCE: &str = r#"
