@@ -1,19 +1,21 @@
-//! Lists the public eBPF headers, so that the crate carries whatever lies in `bpf/include`, and the public keys that
-//! images are verified with when the user gives none.
+//! Lists the headers that lie in the tree as text, so that the crate carries whatever is in `bpf/include` and
+//! `headers/libc`, and the public keys that images are verified with when the user gives none.
 
 use std::{env, fs, io, path::Path, path::PathBuf};
 
 fn main() -> io::Result<()> {
     let var = |name| env::var_os(name).map(PathBuf::from).ok_or(io::ErrorKind::NotFound);
-    let include = var("CARGO_MANIFEST_DIR")?.join("../bpf/include").canonicalize()?;
-    println!("cargo::rerun-if-changed={}", include.display());
-    let mut files = Vec::new();
-    walk(&include, &mut files)?;
-    files.sort();
     let mut list = "&[\n".to_owned();
-    for file in files {
-        let name = file.strip_prefix(&include).map_err(io::Error::other)?;
-        list += &format!("    ({name:?}, include_str!({file:?})),\n");
+    for folder in ["../bpf/include", "headers/libc"] {
+        let include = var("CARGO_MANIFEST_DIR")?.join(folder).canonicalize()?;
+        println!("cargo::rerun-if-changed={}", include.display());
+        let mut files = Vec::new();
+        walk(&include, &mut files)?;
+        files.sort();
+        for file in files {
+            let name = file.strip_prefix(&include).map_err(io::Error::other)?;
+            list += &format!("    ({name:?}, include_str!({file:?})),\n");
+        }
     }
     fs::write(var("OUT_DIR")?.join("headers.rs"), list + "]\n")?;
     fs::write(var("OUT_DIR")?.join("keys.rs"), keys()?)

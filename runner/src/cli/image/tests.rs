@@ -31,18 +31,6 @@ fn help_texts() {
     "#);
     #[cfg(feature = "ebpf")]
     insta::assert_snapshot!(help(&["build"]), @r#"
-    Compile a gadget and put it into the store
-
-    Usage: image build [OPTIONS] <PATH>
-
-    Arguments:
-      <PATH>  Folder with program.bpf.c, gadget.yaml or both
-
-    Options:
-      -f, --file <FILE>  Build file [default: build.yaml in PATH, if any]
-      -t, --tag <NAME>   Name of the image
-      -l, --local        Use this machine's clang: always on, the only way so far
-      -h, --help         Print help
     "#);
 }
 
