@@ -8,8 +8,11 @@ mod build;
 mod inspect;
 mod later;
 mod list;
+mod new;
 mod remove;
 mod tag;
+#[cfg(feature = "ebpf")]
+mod test;
 #[cfg(test)]
 mod tests;
 
@@ -32,9 +35,10 @@ pub fn command() -> Command {
     let command = Command::new("image")
         .about("Build, list and remove gadget images in the local store")
         .subcommand_required(true)
-        .arg_required_else_help(true);
+        .arg_required_else_help(true)
+        .subcommand(new::command());
     #[cfg(feature = "ebpf")]
-    let command = command.subcommand(build::command());
+    let command = command.subcommands([build::command(), test::command()]);
     command
         .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
         .subcommands(later::commands())
@@ -52,6 +56,9 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
     match matches.subcommand() {
         #[cfg(feature = "ebpf")]
         Some(("build", matches)) => build::run(matches, &mut open()?, log),
+        #[cfg(feature = "ebpf")]
+        Some(("test", matches)) => test::run(matches, store, out, log),
+        Some(("new", matches)) => new::run(matches, log),
         Some(("list", matches)) => list::run(matches, &open()?, built_in, super::terminal_width(), out, log),
         Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
         Some(("tag", matches)) => tag::run(matches, &mut open()?, log),
