@@ -10,6 +10,7 @@ mod docker;
 mod hello;
 mod help;
 mod loss;
+mod peers;
 mod second_gadget;
 mod sni;
 mod store;
