@@ -55,7 +55,7 @@ pub(super) fn command() -> Command {
                proc.comm: \"true\"\n  \
              reject:                none may match any event\n  \
              - proc.comm: never\n  \
-             timeout: 30            seconds that all of it may take",
+             timeout: 10            seconds from the workload's start to the last event",
         )
 }
 

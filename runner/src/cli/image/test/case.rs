@@ -49,7 +49,7 @@ pub(super) struct Case {
     pub(super) expect: Vec<Pattern>,
     /// None may match any event.
     pub(super) reject: Vec<Pattern>,
-    /// How long all of it may take.
+    /// How long the workload and the events that it causes may take.
     pub(super) timeout: Duration,
 }
 
@@ -69,7 +69,7 @@ struct File {
 }
 
 fn default_timeout() -> u64 {
-    30
+    10
 }
 
 impl Case {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((case.run, case.workload.as_str()), (vec!["--host".to_owned()], "true\n"));
         assert_eq!((case.expect[0].to_string().as_str(), case.reject.len()), ("a: ~^x, b.c: 1", 0));
         assert_eq!(case.timeout, Duration::from_secs(5));
-        assert_eq!(parse("workload: 'true'\nreject: [{a: 1}]").unwrap().timeout, Duration::from_secs(30));
+        assert_eq!(parse("workload: 'true'\nreject: [{a: 1}]").unwrap().timeout, Duration::from_secs(10));
     }
 
     #[test]

@@ -33,6 +33,8 @@ const QUEUE: usize = 1024;
 const SHOWN: usize = 10;
 /// Bytes of a workload's output that are looked at.
 const MAX_OUTPUT: u64 = 64 << 10;
+/// How long a gadget may take to be attached: its image may have to be pulled.
+const ATTACH: Duration = Duration::from_secs(120);
 /// How long a gadget may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -68,22 +70,21 @@ impl Session<'_> {
         let (sender, receiver) = sync_channel(QUEUE);
         self.interrupt.tell(sender.clone());
         let mut gadget = Gadget::start(self, case, sender.clone(), receiver)?;
-        let deadline = Instant::now() + case.timeout;
         let mut checks = Checks::new(case);
+        let deadline = Instant::now() + ATTACH;
         loop {
             match gadget.next(deadline, &mut checks)? {
                 Next::Running => break,
                 Next::Ended => return Ok(vec![Check::failed("igx run: it ended", gadget.said())]),
                 Next::TimeUp => {
-                    return Ok(vec![Check::failed(
-                        not_in_time("igx run: not attached", case),
-                        gadget.said(),
-                    )]);
+                    let what = format!("igx run: nothing is attached after {} s", ATTACH.as_secs());
+                    return Ok(vec![Check::failed(what, gadget.said())]);
                 }
                 Next::WorkloadEnded | Next::Nothing => {}
             }
         }
         let mut workload = self.interrupt.unblocked(|| Workload::start(case, sender))??;
+        let deadline = Instant::now() + case.timeout;
         let mut ended = false;
         let mut whole = true;
         while !(ended && checks.complete()) {
@@ -100,7 +101,8 @@ impl Session<'_> {
         let mut extra = Vec::new();
         let status = workload.end()?;
         if !ended {
-            extra.push(Check::failed(not_in_time("workload: it ran on", case), workload.output()));
+            let what = format!("workload: it ran on after {} s, the test's timeout", case.timeout.as_secs());
+            extra.push(Check::failed(what, workload.output()));
         } else if !status.success() {
             extra.push(Check::failed(format!("workload: {status}"), workload.output()));
         }
@@ -121,10 +123,6 @@ impl Session<'_> {
         extra.append(&mut all);
         Ok(extra)
     }
-}
-
-fn not_in_time(what: &str, case: &Case) -> String {
-    format!("{what} after {} s, the test's timeout", case.timeout.as_secs())
 }
 
 enum Next {
