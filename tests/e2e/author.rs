@@ -1,9 +1,10 @@
 //! An author's way: a gadget is started, built, run and tested; and its test fails when it should.
 
 use std::{
-    fs,
+    env, fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -121,6 +122,50 @@ fn an_interrupted_test_leaves_nothing_behind() {
     assert_eq!(running(&mark), 0);
     let left: Vec<_> = fs::read_dir(igx.home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_str().unwrap().starts_with("igx-")), "{left:?}");
+}
+
+/// Runs a README's first block of commands below a heading as they are written, with a store of the test's own.
+fn follow(igx: &Igx, readme: &str, heading: &str) -> String {
+    let (_, section) = readme.split_once(heading).unwrap();
+    let lines = section.lines().skip_while(|line| !line.starts_with("    "));
+    let script: Vec<_> = lines.take_while(|line| line.starts_with("    ")).collect();
+    let bin = igx.home.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let igx_command = format!("exec {} --store {} \"$@\"", env!("CARGO_BIN_EXE_igx"), igx.store().display());
+    for (name, text) in [("igx", igx_command.as_str()), ("sudo", "exec \"$@\"")] {
+        fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", bin.display(), env::var("PATH").unwrap());
+    let script = script.join("\n").replace("--timeout 10", "--timeout 1");
+    let mut shell = Command::new("sh");
+    shell.args(["-exc", &script]).env("PATH", path).stdin(Stdio::null()).current_dir(igx.home.path());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{script}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn the_readme_can_be_followed_word_for_word() {
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(tree.join("README.md")).unwrap();
+    let igx = Igx::new();
+    let printed = follow(&igx, &readme, "## Build and publish your own gadget");
+    assert!(printed.contains("2 passed, 0 failed\n"), "{printed}");
+    assert!(printed.lines().any(|line| line.ends_with(" PATH")), "{printed}");
+
+    // And that of the new gadget, in its folder.
+    let mine = igx.home.path().join("trace_mine");
+    let readme =
+        fs::read_to_string(mine.join("README.md")).unwrap().replace(" --host\n", " --host --timeout 10\n");
+    let other = Igx::new();
+    for file in ["program.bpf.c", "gadget.yaml"] {
+        fs::copy(mine.join(file), other.home.path().join(file)).unwrap();
+    }
+    fs::create_dir(other.home.path().join("tests")).unwrap();
+    fs::copy(mine.join("tests/exec.yaml"), other.home.path().join("tests/exec.yaml")).unwrap();
+    let printed = follow(&other, &readme, "# trace_mine");
+    assert!(printed.contains("2 passed, 0 failed\n"), "{printed}");
 }
 
 /// How many processes have this word among their arguments.

@@ -164,6 +164,28 @@ mod tests {
         }
     }
 
+    /// The workflow that an author gets calls one of this repository: both must speak of the same things.
+    #[test]
+    fn the_workflow_names_what_the_called_one_knows() {
+        let read = |text: &str| serde_saphyr::from_str::<serde_json::Value>(text).unwrap();
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().unwrap_or_else(|| panic!("no mapping: {value}")).keys().cloned().collect()
+        };
+        let written = read(include_str!("new/workflows/gadget.yml"));
+        let called = read(include_str!("../../../../.github/workflows/build-gadget.yml"));
+        let (job, call) = (&written["jobs"]["gadget"], &called["on"]["workflow_call"]);
+        for (given, known) in [("with", "inputs"), ("secrets", "secrets")] {
+            let known = keys(&call[known]);
+            assert!(keys(&job[given]).iter().all(|key| known.contains(key)), "{given}: {known:?}");
+        }
+        assert_eq!(job["permissions"], called["jobs"]["gadget"]["permissions"]);
+        // And so do the docs.
+        let docs = include_str!("../../../../docs/authors.md");
+        for key in keys(&call["inputs"]).iter().chain(&keys(&call["secrets"])) {
+            assert!(docs.contains(&format!("| `{key}` |")), "docs/authors.md does not tell of {key}");
+        }
+    }
+
     #[test]
     fn nothing_of_others_is_written_over() {
         let home = tempfile::tempdir().unwrap();
