@@ -4,17 +4,32 @@ ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
+# Where images go, under which tag, and what else `igx image push` and `cosign sign` are told.
+REGISTRY ?=
+TAG ?= latest
+PUSH_ARGS ?=
+SIGN_ARGS ?=
+# Folder of what is handed out.
+DIST ?= dist
+# The static binaries that the runner's image is made of, one an architecture; if none is named, one is built.
+BINARIES ?=
+
 RUST := scripts/rust
+# IGX=path takes that binary where otherwise one is built.
+ifndef IGX
 IGX := target/release/igx
-C_FILES := $(shell find bpf examples -name '*.[ch]' ! -name 'vmlinux*.h')
+BUILD := build
+endif
+export IGX DIST
+C_FILES := $(shell find bpf examples runner/src/cli/image/new -name '*.[ch]' ! -name 'vmlinux*.h')
 SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build dist run test bench image install mutants lint fmt deny need-root
+.PHONY: help setup build dist run test bench image runner-image push sign install mutants lint fmt deny need-root
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install with apt what building and testing need and is missing
 	@scripts/setup build test lint
@@ -40,8 +55,17 @@ test: need-root ## Run every test that this machine can run
 bench: need-root dist ## Measure start-up, memory, events and packets, and write docs/benchmarks.md
 	@scripts/bench $(ARGS)
 
-image: build ## Build the trace_sni image from this tree into the local store
+image: $(BUILD) ## Build the trace_sni image from this tree into the local store
 	$(IGX) image build . -t trace_sni:latest $(ARGS)
+
+runner-image: $(if $(BINARIES),,dist) ## Assemble the image of igx itself from dist/igx, or from BINARIES
+	scripts/runner-image localhost/igx:latest $(or $(BINARIES),dist/igx)
+
+push: ## Push both images to REGISTRY=host/path; takes TAG, PUSH_ARGS
+	@scripts/push "$(REGISTRY)" "$(TAG)" $(PUSH_ARGS)
+
+sign: ## Sign with cosign what was pushed; takes COSIGN_KEY, SIGN_ARGS
+	@scripts/sign $(SIGN_ARGS)
 
 install: ## Install igx and completions under PREFIX, put after DESTDIR
 	@scripts/install "$(DESTDIR)" "$(PREFIX)"
@@ -57,6 +81,7 @@ lint: ## Check formatting, clippy, scripts and that the mutants apply
 	$(RUST) cargo clippy --package runner --no-default-features --all-targets --locked -- -D warnings
 	clang-format-16 --dry-run -Werror $(C_FILES)
 	shellcheck $(SCRIPTS)
+	@scripts/actionlint
 	@scripts/mutants check
 
 fmt: ## Format Rust and C

@@ -26,7 +26,9 @@ fn it_fits_a_terminal() {
         "run",
         "run trace_sni",
         "image",
+        "image new",
         "image build",
+        "image test",
         "image list",
         "image inspect",
         "image tag",
@@ -169,7 +171,9 @@ fn of_image() {
     Usage: igx image [OPTIONS] <COMMAND>
 
     Commands:
+      new      Start a gadget: a folder that builds and runs as it is
       build    Compile a gadget and put it into the store
+      test     Run a gadget beside workloads, and check the events it shows
       list     List the images in the store [alias: ls]
       inspect  Show what an image says about itself
       tag      Give an image another name
@@ -182,5 +186,56 @@ fn of_image() {
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]
       -h, --help            Print help
+    "#);
+}
+
+#[test]
+fn of_image_new() {
+    insta::assert_snapshot!(help("image new", "--help"), @r#"
+    Start a gadget: a folder that builds and runs as it is
+
+    Usage: igx image new [OPTIONS] <NAME>
+
+    Arguments:
+      <NAME>  Name of the image, such as trace_mine or ghcr.io/me/trace_mine
+
+    Options:
+          --path <DIR>      Folder to make [default: the last part of NAME]
+      -v, --verbose         Say what is being done, on stderr
+          --store <FOLDER>  Where images are kept [default for root:
+                            /var/lib/igx/oci-store; for others:
+                            ~/.local/share/igx/oci-store]
+      -h, --help            Print help
+    "#);
+}
+
+#[test]
+fn of_image_test() {
+    insta::assert_snapshot!(help("image test", "--help"), @r#"
+    Run a gadget beside workloads, and check the events it shows
+
+    Usage: igx image test [OPTIONS] [PATH|IMAGE]
+
+    Arguments:
+      [PATH|IMAGE]  Folder to build and test, or an image [default: .]
+
+    Options:
+      -f, --file <FILE>     Test to run [default: tests/*.yaml in PATH, or here for
+                            an IMAGE]
+      -v, --verbose         Say what is being done, on stderr
+          --store <FOLDER>  Where images are kept [default for root:
+                            /var/lib/igx/oci-store; for others:
+                            ~/.local/share/igx/oci-store]
+      -h, --help            Print help
+
+    A test is a YAML file:
+      run: [--host]          flags for 'igx run'
+      workload: /bin/true    shell command, started once the gadget runs
+      expect:                each has to match an event, in the fields named
+      - path: ~/true$        ~ begins a regular expression
+        proc.comm: "true"
+      reject:                none may match any event
+      - proc.comm: never
+      timeout: 10            seconds from the workload's start to the last event
     "#);
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod author;
 mod bad_input;
 mod corpus;
 mod docker;
@@ -11,6 +12,7 @@ mod hello;
 mod help;
 mod loss;
 mod peers;
+mod publish;
 mod second_gadget;
 mod signature;
 mod sni;

@@ -10,11 +10,14 @@ mod export;
 mod import;
 mod inspect;
 mod list;
+mod new;
 mod prune;
 mod pull;
 mod push;
 mod remove;
 mod tag;
+#[cfg(feature = "ebpf")]
+mod test;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -38,9 +41,10 @@ pub fn command() -> Command {
     let command = Command::new("image")
         .about("Build, list and remove gadget images in the local store")
         .subcommand_required(true)
-        .arg_required_else_help(true);
+        .arg_required_else_help(true)
+        .subcommand(new::command());
     #[cfg(feature = "ebpf")]
-    let command = command.subcommand(build::command());
+    let command = command.subcommands([build::command(), test::command()]);
     command
         .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
         .subcommands([prune::command(), export::command(), import::command(), check::command()])
@@ -59,6 +63,9 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
     match matches.subcommand() {
         #[cfg(feature = "ebpf")]
         Some(("build", matches)) => build::run(matches, &mut open()?, log),
+        #[cfg(feature = "ebpf")]
+        Some(("test", matches)) => test::run(matches, store, out, log),
+        Some(("new", matches)) => new::run(matches, log),
         Some(("list", matches)) => list::run(matches, &open()?, built_in, super::terminal_width(), out, log),
         Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
         Some(("tag", matches)) => tag::run(matches, &mut open()?, log),

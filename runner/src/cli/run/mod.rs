@@ -34,6 +34,9 @@ use crate::{
 pub(super) use arguments::Arguments;
 pub(super) use flags::command;
 
+/// What is told, with `--verbose`, once all programs are attached.
+pub(in crate::cli) const RUNNING: &str = "running...";
+
 /// `igx run`, from the arguments to the last event.
 pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let globals = super::command();
@@ -141,7 +144,7 @@ fn start(
         cache,
     };
     let mut notice = |notice: Notice<'_>| match notice {
-        Notice::Running => tracing::debug!("running..."),
+        Notice::Running => tracing::debug!("{RUNNING}"),
         Notice::Warning(line) => eprintln!("{line}"),
     };
     let summary = instance::run(gadget, &options, stop, &mut io::stdout().lock(), &mut notice)?;
