@@ -13,6 +13,7 @@ mod help;
 mod loss;
 mod peers;
 mod publish;
+mod registry;
 mod second_gadget;
 mod signature;
 mod sni;

@@ -1,11 +1,13 @@
 //! `image check`: is every byte in the store the one that was meant?
 
 use super::{list::printable, prune};
+use crate::cli::{progress::Bar, registry};
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use gadget::{
     image::Trust,
     reference::Reference,
+    registry::{Client, Platforms},
     store::{Report, Store},
 };
 use std::io::Write;
@@ -30,13 +32,12 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Pull damaged images again and remove leftovers"),
         )
+        .args(registry::flags())
 }
 
-/// `pull` fetches one image again into the same store; `None` if this program cannot.
 pub(super) fn run(
     matches: &ArgMatches,
     store: &mut Store,
-    pull: Option<&dyn Fn(&Reference) -> Result<()>>,
     out: &mut impl Write,
     log: &mut impl Write,
 ) -> Result<()> {
@@ -45,7 +46,7 @@ pub(super) fn run(
     let mut report = store.check(&only)?;
     write!(out, "{}", told(&report))?;
     if matches.get_flag("repair") {
-        repair(store, &report, pull, log)?;
+        repair(store, &report, &Client::new(registry::config(matches))?, log)?;
         *store = Store::open(store.path())?;
         report = store.check(&only)?;
         write!(out, "After the repair:\n{}", told(&report))?;
@@ -65,12 +66,7 @@ fn next(matches: &ArgMatches) -> &'static str {
 }
 
 /// Goes on to the next image when one cannot be repaired; only the store itself stops it.
-fn repair(
-    store: &mut Store,
-    report: &Report,
-    pull: Option<&dyn Fn(&Reference) -> Result<()>>,
-    log: &mut impl Write,
-) -> Result<()> {
+fn repair(store: &mut Store, report: &Report, client: &Client, log: &mut impl Write) -> Result<()> {
     let mut tried: Vec<&str> = Vec::new();
     for damage in &report.damage {
         if tried.contains(&damage.image.as_str()) {
@@ -78,13 +74,13 @@ fn repair(
         }
         tried.push(&damage.image);
         let title = printable(&damage.image);
-        match (&damage.reference, pull) {
+        match &damage.reference {
             _ if damage.trust == Trust::BuiltHere => {
                 writeln!(log, "warning: {title} was built here: build it again")?;
             }
-            (Some(reference), Some(pull)) => match pull(reference) {
-                Ok(()) => writeln!(log, "Pulled {title} again")?,
-                Err(error) => writeln!(log, "warning: pulling {title} again: {error:#}")?,
+            Some(reference) => match client.pull(store, reference, Platforms::All, &Bar::new()) {
+                Ok(_) => writeln!(log, "Pulled {title} again")?,
+                Err(error) => writeln!(log, "warning: {error}")?,
             },
             _ => writeln!(log, "warning: {title} cannot be pulled")?,
         }

@@ -73,7 +73,7 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
         Some(("prune", _)) => prune::run(&mut open()?, log),
         Some(("export", matches)) => export::run(matches, &open()?, log),
         Some(("import", matches)) => import::run(matches, &mut open()?, out),
-        Some(("check", matches)) => check::run(matches, &mut open()?, None, out, log),
+        Some(("check", matches)) => check::run(matches, &mut open()?, out, log),
         Some(("verify", matches)) => verify::run(matches, &mut open()?, out),
         Some(("pull", matches)) => pull::run(matches, &mut open()?, log),
         Some(("push", matches)) => push::run(matches, &open()?, log),
