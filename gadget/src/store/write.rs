@@ -182,6 +182,7 @@ impl Store {
                 pruned.bytes += size;
             }
         }
+        summary::write(self);
         drop(lock);
         Ok(pruned)
     }
@@ -254,6 +255,7 @@ impl Store {
             // A blob that cannot be removed takes space and does no harm.
             let _ = fs::remove_file(path);
         }
+        summary::write(self);
         Ok(())
     }
 
@@ -265,7 +267,6 @@ impl Store {
         index.media_type = Some(INDEX_TYPE.to_owned());
         files::replace(&self.root, &self.root.join(INDEX), &to_json(&index), 0o644)?;
         self.index = index;
-        summary::write(self, &self.index);
         Ok(())
     }
 

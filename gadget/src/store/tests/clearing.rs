@@ -98,3 +98,41 @@ fn a_check_finds_entries_that_are_none() {
     assert_eq!((swept.blobs, orphan.exists()), (1, false));
     assert_eq!(store.check(&[]).unwrap().damage.len(), 1);
 }
+
+#[test]
+fn a_list_is_the_same_with_and_without_its_summary() {
+    let (_folder, mut store) = store();
+    for n in ["a", "b", "c"] {
+        store.add(&image(n), Some(&name(n))).unwrap();
+    }
+    let summary = store.path().join("index.igx");
+    let text = fs::read_to_string(&summary).unwrap();
+    assert_eq!((text.lines().count(), text.split(' ').count()), (4, 1 + 3 + 3 * 6));
+    let whole = Store::open(store.path()).unwrap().list();
+    let path = store.path().to_owned();
+    let damaged = |what: &str| {
+        let list = Store::open(&path).unwrap().list();
+        let damaged: Vec<_> = list.iter().map(|e| e.damage.is_some()).collect();
+        assert_eq!(damaged, [false, true, false], "{what}");
+    };
+    let config = store.blob_path(&image::digest(b"name: b")).unwrap();
+    fs::remove_file(&config).unwrap();
+    damaged("a file has gone");
+    fs::write(&config, b"name").unwrap();
+    damaged("a file is too short");
+    fs::write(&config, b"name: b").unwrap();
+    assert_eq!(Store::open(store.path()).unwrap().list(), whole);
+    for junk in ["", "@", "@ 1 2 3\nabc ../../x", "\u{0}\n \n  \n"] {
+        fs::write(&summary, junk).unwrap();
+        assert_eq!(Store::open(store.path()).unwrap().list(), whole);
+    }
+    // Whoever writes next makes it again.
+    store.tag(&name("a"), &name("d")).unwrap();
+    assert_eq!(fs::read_to_string(&summary).unwrap().lines().count(), 4);
+    // An image that has lost something has no line by which it would be whole.
+    fs::remove_file(&config).unwrap();
+    fs::remove_file(&summary).unwrap();
+    store.remove(&name("d")).unwrap();
+    assert_eq!(fs::read_to_string(&summary).unwrap().lines().count(), 3);
+    damaged("with a summary that is newer than the damage");
+}
