@@ -32,6 +32,7 @@ run: need-root build ## Show host names asked for on this machine; takes ARGS="-
 
 test: need-root ## Run every test that this machine can run
 	@scripts/setup build test
+	@scripts/peers
 	$(RUST) cargo test --workspace --locked --no-run
 	$(RUST) cargo build --workspace --locked
 	$(RUST) --root cargo test --workspace --locked $(ARGS)
