@@ -11,6 +11,7 @@ mod hello;
 mod help;
 mod loss;
 mod peers;
+mod registry;
 mod second_gadget;
 mod signature;
 mod sni;
