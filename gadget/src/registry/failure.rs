@@ -2,7 +2,7 @@
 
 use super::{
     Fault, Limits,
-    http::{Http, Scope, host},
+    http::{Http, Scope, host, is_loopback},
 };
 use oci_client::errors::{OciEnvelope, OciErrorCode};
 use reqwest::{Response, StatusCode, Url, header::RETRY_AFTER};
@@ -41,7 +41,7 @@ pub(super) fn of_transport(error: reqwest::Error, url: &Url, limits: &Limits) ->
         return Fault::Timeout { host, what: "could not be connected to", after: limits.connect };
     }
     if io(io::ErrorKind::ConnectionRefused) {
-        return Fault::Refused(host);
+        return Fault::Refused(if through_proxy(url) { format!("{host} (or to its proxy)") } else { host });
     }
     if error.is_connect() && causes(&error).any(|cause| cause.to_string().contains("dns error")) {
         return Fault::Dns(host);
@@ -50,6 +50,13 @@ pub(super) fn of_transport(error: reqwest::Error, url: &Url, limits: &Limits) ->
         return Fault::Client(root(&error));
     }
     Fault::Broken { host, why: root(&error) }
+}
+
+/// Whether the environment names a proxy, which then is what could not be reached.
+fn through_proxy(url: &Url) -> bool {
+    let named = ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY"].into_iter();
+    let set = |name: String| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_loopback(url) && named.flat_map(|name| [name.to_owned(), name.to_ascii_lowercase()]).any(set)
 }
 
 fn of_tls(error: &rustls::Error, host: String) -> Fault {

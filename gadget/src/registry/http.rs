@@ -272,7 +272,7 @@ pub(super) fn same_origin(one: &Url, other: &Url) -> bool {
     one.origin() == other.origin()
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host_str().map(|host| host.trim_start_matches('[').trim_end_matches(']')) {
         Some("localhost") => true,
         Some(host) => host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),

@@ -2,6 +2,7 @@
 //! and where, and the store is as it was.
 
 mod access;
+mod certificates;
 mod hostile;
 mod pushing;
 mod server;
