@@ -50,8 +50,10 @@ impl Pair {
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let file = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
-        let (key, input) = (file("key.pem"), file("message"));
+        let key = self.folder.path().join("key.pem").to_str().unwrap().to_owned();
+        // Of its own: tests that run side by side share the key.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let input = file.path().to_str().unwrap().to_owned();
         fs::write(&input, message).unwrap();
         match self.kind {
             "ed25519" => openssl(&["pkeyutl", "-sign", "-rawin", "-inkey", &key, "-in", &input]).stdout,
