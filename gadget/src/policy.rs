@@ -270,7 +270,7 @@ mod tests {
         let said = |given: &str| policy(given).keys(&trace_open).unwrap_err().to_string();
         insta::assert_snapshot!(said("@/nonexistent/cosign.pub"), @r#"--public-keys @/nonexistent/cosign.pub: No such file or directory (os error 2); give the file that 'cosign generate-key-pair' wrote as cosign.pub"#);
         insta::assert_snapshot!(said("cosign.pub"), @r#"--public-keys: public key: there is no '-----BEGIN PUBLIC KEY-----'; give the text of cosign.pub, or @ and the file's name"#);
-        insta::assert_snapshot!(said(" "), @r#"cannot verify ghcr.io/inspektor-gadget/gadget/trace_open:latest: no public key is known for it; give its author's with --public-keys @cosign.pub, or, if you trust it, use --verify-image=false"#);
+        insta::assert_snapshot!(said(" "), @r#"cannot verify ghcr.io/inspektor-gadget/gadget/trace_open:latest: no public key is known for it; give its author's key with --public-keys @cosign.pub"#);
         fs::write(&path, "nothing").unwrap();
         let given = format!("@{}", path.display());
         assert!(

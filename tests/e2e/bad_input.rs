@@ -15,8 +15,12 @@ fn folder(igx: &Igx, yaml: &str, object: &str) -> PathBuf {
 #[test]
 fn an_unknown_image_says_what_cannot_be_done() {
     let igx = Igx::new();
-    let said = igx.fails(&["run", "ghcr.io/inspektor-gadget/gadget/trace_sni:latest", "--host"]);
-    assert!(said.contains("cannot pull ghcr.io/inspektor-gadget/gadget/trace_sni:latest"), "{said}");
+    let name = "ghcr.io/inspektor-gadget/gadget/trace_sni:latest";
+    let said = igx.fails(&["run", name, "--host", "--disallow-pulling"]);
+    assert!(said.contains(&format!("cannot pull {name}: --disallow-pulling is set")), "{said}");
+    // Nobody listens on port 9.
+    let said = igx.fails(&["run", "127.0.0.1:9/x", "--insecure-registries", "127.0.0.1:9"]);
+    assert!(said.contains("cannot pull 127.0.0.1:9/x:latest: "), "{said}");
     let said = igx.fails(&["run", "nosuch", "--pull=never"]);
     assert!(said.contains("nosuch:latest is not in the store"), "{said}");
     let said = igx.fails(&["run", "Upper/Case"]);
@@ -27,9 +31,9 @@ fn an_unknown_image_says_what_cannot_be_done() {
 fn the_built_in_image_answers_only_to_its_bare_name() {
     let igx = Igx::new();
     for name in ["trace_sni:latest", "ghcr.io/inspektor-gadget/gadget/trace_sni"] {
-        igx.fails(&["run", name, "--host", "-t", "1"]);
+        igx.fails(&["run", name, "--host", "-t", "1", "--pull=never"]);
     }
-    igx.fails(&["run", "trace_sni", "--pull=always", "--host", "-t", "1"]);
+    igx.fails(&["run", "trace_sni", "--pull=always", "--disallow-pulling", "--host", "-t", "1"]);
     igx.ok(&["run", "trace_sni", "--pull=never", "--host", "-t", "1"]);
     assert!(igx.ok(&["image", "list"]).contains("trace_sni"));
 }

@@ -33,6 +33,7 @@ fn it_fits_a_terminal() {
         "image inspect",
         "image tag",
         "image remove",
+        "image verify",
         "completions",
         "version",
     ] {
@@ -54,6 +55,8 @@ fn of_igx() {
     Commands:
       run          Run a gadget
       image        Build, list and remove gadget images in the local store
+      login        Log in to a registry and keep the credentials
+      logout       Forget the credentials for a registry
       completions  Print a shell's completion script
       version      Print the version
       help         Print this message or the help of the given subcommand(s)
@@ -125,9 +128,35 @@ fn of_run() {
               [possible values: always, missing, never]
 
           --verify-image[=<BOOL>]
-              Refuse an image that cannot be trusted
+              Refuse an image that no trusted key has signed
 
               [default: true]
+
+          --allowed-gadgets <IMAGE,...>
+              Use only these: REPOSITORY:TAG or REPOSITORY@DIGEST; * at the end is
+              for any ending
+
+          --disallow-pulling[=<BOOL>]
+              Fetch nothing from registries
+
+          --public-keys <KEY,...>
+              Public keys (PEM, or @FILE) of whom to trust [default: Inspektor
+              Gadget's, for its own images]
+
+          --oci-store-user[=<BOOL>]
+              Use the images of the user who called sudo
+
+    Registries:
+          --authfile <FILE>
+              Where credentials are [default for root: /var/lib/igx/config.json;
+              for others: ~/.config/igx/config.json; if that is absent, those of
+              docker and podman]
+
+          --insecure-registries <HOST,...>
+              Registries to speak to over plain http, as host:port
+
+          --ca-file <FILE>
+              Certificates of authorities to trust besides the system's
     "#);
     assert_eq!(help("run", "-h"), help("run", "--help"));
 }
@@ -178,6 +207,13 @@ fn of_image() {
       inspect  Show what an image says about itself
       tag      Give an image another name
       remove   Remove images from the store [alias: rm]
+      prune    Remove images without a name, and leftovers
+      export   Write images, with their signatures, into one file
+      import   Take the images of a file, with their signatures, into the store
+      check    Look for damaged images in the store
+      pull     Fetch an image and its signatures from a registry
+      push     Send an image with all its architectures to its registry
+      verify   Check who signed images
       help     Print this message or the help of the given subcommand(s)
 
     Options:

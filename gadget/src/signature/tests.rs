@@ -50,8 +50,10 @@ impl Pair {
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
-        let file = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
-        let (key, input) = (file("key.pem"), file("message"));
+        let key = self.folder.path().join("key.pem").to_str().unwrap().to_owned();
+        // Of its own: tests that run side by side share the key.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let input = file.path().to_str().unwrap().to_owned();
         fs::write(&input, message).unwrap();
         match self.kind {
             "ed25519" => openssl(&["pkeyutl", "-sign", "-rawin", "-inkey", &key, "-in", &input]).stdout,
@@ -258,14 +260,15 @@ fn any_good_signature_by_any_key_is_enough() {
     missing.digest = digest(b"nothing");
     let mut keys = Pair::new("ed25519").keys();
     keys.extend(PAIR.keys());
-    for candidates in [vec![bad.clone(), missing.clone(), good.clone()], vec![good.clone(), bad.clone()]] {
+    for candidates in [[&bad, &missing, &good], [&good, &missing, &bad]] {
+        let candidates = candidates.map(Descriptor::clone);
         assert_eq!(store.verify(&candidates, &keys).unwrap().format, Format::BundleStatement);
     }
     // Signed by two, one after the other: cosign adds a layer.
     let payload = payload(store.digest());
     let layers = [&OTHER, &PAIR].map(|pair| store.simple_layer(&payload, |bytes| pair.sign(bytes)));
     let twice = store.put_manifest(Some(COSIGN_ARTIFACT), layers.to_vec());
-    assert!(store.verify(&[twice.clone()], &PAIR.keys()).is_ok());
+    assert!(store.verify(std::slice::from_ref(&twice), &PAIR.keys()).is_ok());
     assert!(store.verify(&[twice], &OTHER.keys()).is_ok());
 }
 
