@@ -9,6 +9,7 @@ mod docker;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
+mod inspect_peer;
 mod loss;
 mod second_gadget;
 mod sni;

@@ -110,8 +110,9 @@ fn show(
     match (info.decode()?, path) {
         (Some(value), Some(path)) => part(&value, path, mode, out),
         (Some(value), None) => render::value(&value, mode, out),
-        (None, Some(_)) => {
-            bail!("jsonpath needs structured content, and extra info {key:?} is {}", info.content_type)
+        (None, Some(path)) => {
+            let is = info.content_type;
+            bail!("jsonpath {path:?} can only be used with JSON or YAML content: extra info {key:?} is {is}")
         }
         (None, None) => render::text(&info.content, out),
     }
