@@ -148,7 +148,7 @@ fn one_part_by_its_path() {
 fn nothing_in_an_image_reaches_a_terminal_as_a_command() {
     let mut image = instance::built_in_image().unwrap();
     let hostile = "a\u{1b}]0;x\u{7}\u{9b}31m\u{202e}b\r";
-    image.metadata = format!("name: {}", serde_json::to_string(hostile).unwrap()).into_bytes();
+    image.metadata = br#"name: "a\u001b]0;x\u0007\u009b31m\u202eb\r""#.to_vec();
     image.annotations.insert(gadget::image::CREATED.to_owned(), hostile.to_owned());
     let mut texts = vec![inspect(&image, &["--extra-info", "oci.created"]).unwrap()];
     texts.push(inspect(&image, &["--extra-info", "oci.metadata", "--jsonpath", ".name"]).unwrap());
