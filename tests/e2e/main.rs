@@ -10,6 +10,7 @@ mod docker;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
+mod inspect_peer;
 mod journey;
 mod loss;
 mod peers;

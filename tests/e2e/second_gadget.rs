@@ -50,9 +50,9 @@ fn an_image_tells_what_is_in_it_without_being_run() {
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
     };
     let sections = info("ebpf.sections");
-    assert_eq!(sections.as_array().unwrap().len(), 3);
-    assert_eq!(info("ebpf.programs")[0]["Name"], "ig_open_e");
-    assert_eq!(info("ebpf.programs")[0]["Section"], sections[0]);
+    let program = &info("ebpf.programs")[0];
+    assert!(program["Source"].as_str().unwrap().starts_with("ig_open_e:\n"), "{program}");
+    assert!(sections.as_array().unwrap().contains(&program["Section"]), "{sections}");
     let maps = info("ebpf.maps");
     assert!(
         maps.as_array().unwrap().contains(&serde_json::json!({"Name": "opens", "Type": "RingBuf"})),

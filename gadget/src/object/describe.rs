@@ -42,11 +42,12 @@ impl Object {
         maps
     }
 
-    /// The global variables, markers included, by section and offset.
+    /// The variables that other compilation units can see, markers included, by section and offset.
     pub fn describe_variables(&self) -> Vec<DescribedVariable<'_>> {
         let mut variables: Vec<_> = self
             .variables
             .iter()
+            .filter(|v| v.global)
             .map(|v| DescribedVariable { name: &v.name, offset: v.offset, size: v.size, map: &v.section })
             .collect();
         variables.sort_by_key(|variable| (variable.map, variable.offset, variable.name));
@@ -102,6 +103,7 @@ mod tests {
             section: section.to_owned(),
             offset,
             size: 4,
+            global: true,
             param_type: ParamType::Unknown,
             type_names: vec![],
         }

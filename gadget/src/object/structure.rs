@@ -73,7 +73,16 @@ pub struct Enumeration {
 /// The fields of struct `of`, which are paid for out of `budget`.
 pub(super) fn fields<'a>(btf: &Btf<'a>, of: Type<'a>, budget: &mut usize) -> Result<Vec<StructField>, Error> {
     let mut flatten = Flatten { btf, name: btf.name(of), fields: Vec::new(), budget };
-    flatten.composite(of, &At { offset: 0, prefix: String::new(), parent: None, alias: false, depth: 0 })?;
+    flatten.composite(
+        of,
+        &At {
+            offset: 0,
+            prefix: String::new(),
+            parent: None,
+            alias: CONTAINERS.contains(&btf.name(of)),
+            depth: 0,
+        },
+    )?;
     Ok(flatten.fields)
 }
 

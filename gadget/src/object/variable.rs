@@ -42,6 +42,8 @@ pub struct Variable {
     pub offset: u32,
     /// Its size in bytes.
     pub size: u32,
+    /// Whether other compilation units can see it; the rest are the program's own business.
+    pub global: bool,
     /// What it holds.
     pub param_type: ParamType,
     /// The names of its type, from the first typedef to the base type.
@@ -108,11 +110,14 @@ impl Param {
 /// Every variable of the sections `.rodata*`, `.data*` and `.bss*`.
 pub(super) fn variables(btf: &Btf<'_>, elf: &Elf<'_>) -> Vec<Variable> {
     // The compiler leaves offsets in BTF at zero for the linker to fill in; the symbol table has them.
-    let offsets: HashMap<(&str, &str), u32> = elf
+    let places: HashMap<(&str, &str), (u32, bool)> = elf
         .symbols()
         .iter()
         .filter(|s| !s.function)
-        .filter_map(|s| Some(((elf.sections()[s.section].name, s.name), u32::try_from(s.value).ok()?)))
+        .filter_map(|s| {
+            let place = (u32::try_from(s.value).ok()?, s.global);
+            Some(((elf.sections()[s.section].name, s.name), place))
+        })
         .collect();
     let mut found = Vec::new();
     for section in btf.types().filter(|t| t.kind == TypeKind::Datasec) {
@@ -123,13 +128,14 @@ pub(super) fn variables(btf: &Btf<'_>, elf: &Elf<'_>) -> Vec<Variable> {
         for entry in section.variables() {
             let Some(variable) = btf.get(entry.type_id).filter(|t| t.kind == TypeKind::Var) else { continue };
             let name = btf.name(variable);
-            let Some(offset) = offsets.get(&(section_name, name)) else { continue };
+            let Some((offset, global)) = places.get(&(section_name, name)) else { continue };
             let (param_type, type_names) = describe(btf, variable.size_or_type);
             found.push(Variable {
                 name: name.to_owned(),
                 section: section_name.to_owned(),
                 offset: *offset,
                 size: entry.size,
+                global: *global,
                 param_type,
                 type_names,
             });

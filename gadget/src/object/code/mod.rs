@@ -284,7 +284,7 @@ fn calls(function: &Function<'_>, by_name: &HashMap<&str, usize>) -> Vec<usize> 
 /// A program's function and, breadth first, those that it reaches; nothing if `left` does not suffice.
 fn link(own: usize, calls: &[Vec<usize>], left: &mut usize) -> Option<Vec<usize>> {
     let mut linked = vec![own];
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::from([own]);
     let mut at = 0;
     while let Some(function) = linked.get(at).copied() {
         for called in &calls[function] {

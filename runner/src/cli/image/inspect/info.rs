@@ -1,13 +1,12 @@
 //! Extra information: what there is to know about an image, by key. Keys, content types and the form of the content
 //! are those of Inspektor Gadget; what it has in random order is sorted here.
 
-use super::wasm;
+use super::{Named, wasm};
 use anyhow::{Context, Result};
 use gadget::{
     btf::elf::Elf,
     image::{CREATED, GadgetImage, to_json},
     object::{Code, Object},
-    reference::Reference,
 };
 use serde::Serialize;
 use std::{collections::BTreeMap, io::Write};
@@ -52,12 +51,13 @@ impl Info {
 }
 
 /// All that is known. What cannot be told is warned of in `log`: the rest is worth telling all the same.
-pub(super) fn all(image: &GadgetImage, reference: &Reference, log: &mut impl Write) -> Result<Infos> {
+pub(super) fn all(image: &GadgetImage, name: &Named<'_>, log: &mut impl Write) -> Result<Infos> {
+    let Named { typed, reference } = name;
     let created = image.annotations.get(CREATED).map_or("", String::as_str);
     let mut infos = BTreeMap::from([
         ("oci.manifest", Info::new(JSON, String::from_utf8_lossy(&image.manifest))),
         ("oci.metadata", Info::new(YAML, String::from_utf8_lossy(&image.metadata))),
-        ("oci.repository", Info::new(TEXT, reference.name())),
+        ("oci.repository", Info::new(TEXT, repository(typed))),
         ("oci.tag", Info::new(TEXT, reference.tag().unwrap_or_default())),
         ("oci.digest", Info::new(TEXT, &*image.config_digest)),
         ("oci.created", Info::new(TEXT, created)),
@@ -65,7 +65,7 @@ pub(super) fn all(image: &GadgetImage, reference: &Reference, log: &mut impl Wri
     if let Some(elf) = &image.object
         && let Err(error) = ebpf(elf, &mut infos)
     {
-        writeln!(log, "warning: {reference}: its program cannot be described in full: {error}")?;
+        writeln!(log, "warning: {typed}: its program cannot be described in full: {error}")?;
     }
     if let Some(module) = &image.wasm {
         match wasm::describe(module) {
@@ -74,12 +74,17 @@ pub(super) fn all(image: &GadgetImage, reference: &Reference, log: &mut impl Wri
                 let version = described.api_version.map(|version| version.to_string());
                 infos.extend(version.map(|version| ("wasm.gadgetAPIVersion", Info::new(TEXT, version))));
             }
-            Err(error) => {
-                writeln!(log, "warning: {reference}: its WebAssembly cannot be described: {error}")?
-            }
+            Err(error) => writeln!(log, "warning: {typed}: its WebAssembly cannot be described: {error}")?,
         }
     }
     Ok(infos)
+}
+
+/// A name as it was typed, without tag and digest.
+fn repository(typed: &str) -> &str {
+    let name = typed.split('@').next().unwrap_or_default();
+    let tag = name.rfind(':').filter(|colon| !name[*colon..].contains('/'));
+    &name[..tag.unwrap_or(name.len())]
 }
 
 fn ebpf(elf: &[u8], infos: &mut Infos) -> Result<(), gadget::object::Error> {

@@ -69,14 +69,22 @@ pub(super) fn run(
     for warning in &image.warnings {
         writeln!(log, "warning: {typed}: {warning}")?;
     }
-    show(matches, image, &reference, out, log)
+    show(matches, image, &Named { typed, reference: &reference }, out, log)
+}
+
+/// What the image was called.
+struct Named<'a> {
+    /// By the user.
+    typed: &'a str,
+    /// In full.
+    reference: &'a Reference,
 }
 
 /// Prints what is asked for of an image.
 fn show(
     matches: &ArgMatches,
     image: &GadgetImage,
-    reference: &Reference,
+    name: &Named<'_>,
     out: &mut impl Write,
     log: &mut impl Write,
 ) -> Result<()> {
@@ -92,9 +100,9 @@ fn show(
         if let Some(path) = path {
             bail!("jsonpath {path:?} can only be used with extra info or show-datasources");
         }
-        return render::value(&info::all(image, reference, log)?, mode, out);
+        return render::value(&info::all(image, name, log)?, mode, out);
     };
-    let mut all = info::all(image, reference, log)?;
+    let mut all = info::all(image, name, log)?;
     let Some(info) = all.remove(key.as_str()) else {
         let keys: Vec<_> = all.keys().copied().collect();
         bail!("extra info {key:?} not found; there is: {}", keys.join(", "));
@@ -102,8 +110,9 @@ fn show(
     match (info.decode()?, path) {
         (Some(value), Some(path)) => part(&value, path, mode, out),
         (Some(value), None) => render::value(&value, mode, out),
-        (None, Some(_)) => {
-            bail!("jsonpath needs structured content, and extra info {key:?} is {}", info.content_type)
+        (None, Some(path)) => {
+            let is = info.content_type;
+            bail!("jsonpath {path:?} can only be used with JSON or YAML content: extra info {key:?} is {is}")
         }
         (None, None) => render::text(&info.content, out),
     }

@@ -1,6 +1,6 @@
 //! One part of a value, by a JSONPath (RFC 9535) that starts below the root: `.name`, `[0].fields[*].name`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
@@ -12,7 +12,8 @@ pub(super) fn find(whole: &Value, path: &str) -> Result<Value> {
     if path.len() > MAX_PATH {
         bail!("jsonpath is {} bytes long: {MAX_PATH} at most are read", path.len());
     }
-    let parsed = JsonPath::parse(&format!("${path}")).with_context(|| format!("parsing path {path:?}"))?;
+    let parsed =
+        JsonPath::parse(&format!("${path}")).map_err(|error| anyhow!("parsing path {path:?}: {error}"))?;
     let mut found = parsed.query(whole).all();
     if several(path) {
         return Ok(Value::Array(found.into_iter().cloned().collect()));

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use crate::{
-    datasource::{self, DataSource, Place, SourceKind},
+    datasource::{self, Annotations, DataSource, Place, SourceKind},
     instance::{self, Gadget},
 };
 
@@ -159,7 +159,7 @@ fn describe(data: DataSource, stream: &Stream) -> Source {
             offs: of_struct.map_or(0, |f| f.offset),
             size: of_struct.map_or(0, |f| f.size),
             flags: flag(grouping, EMPTY)
-                | flag(field.hidden, HIDDEN)
+                | flag(field.hidden || field.unreferenced, HIDDEN)
                 | flag(field.parent.is_some(), HAS_PARENT)
                 | flag(of_struct.is_some(), STATIC_MEMBER)
                 | flag(field.unreferenced, UNREFERENCED),
@@ -171,10 +171,11 @@ fn describe(data: DataSource, stream: &Stream) -> Source {
                 order => order,
             },
             parent: field.parent.unwrap_or(0),
-            annotations: field.annotations.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            annotations: annotations(&field, of_struct.is_some()),
             name: field.name,
             full_name: field.full_name,
-            tags: field.tags,
+            // Groups carry none there.
+            tags: if grouping { Vec::new() } else { field.tags },
         }
     });
     Source {
@@ -190,4 +191,18 @@ fn describe(data: DataSource, stream: &Stream) -> Source {
 
 fn number(kind: datasource::Kind) -> u32 {
     kind.scalar as u32 | if kind.array { ARRAY } else { 0 }
+}
+
+/// A field that an operator adds without saying how it looks has the annotations of any field.
+fn annotations(field: &datasource::Field, of_struct: bool) -> BTreeMap<String, String> {
+    let defaults = Annotations::static_defaults();
+    let said = if of_struct || field.annotations.get("columns.width").is_some() {
+        &field.annotations
+    } else {
+        &defaults
+    };
+    // That an operator hides its field is a flag; only a template says it in an annotation.
+    let flag_only = !of_struct && field.annotations.get("template").is_none();
+    let said = said.iter().filter(|(key, _)| !(flag_only && *key == "columns.hidden"));
+    said.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
