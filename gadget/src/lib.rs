@@ -3,7 +3,7 @@
 //! job on a laptop can use all of it.
 //!
 //! A module knows only those before it here: [`reference`], [`metadata`], [`btf`], [`object`], [`image`], [`store`],
-//! `build`.
+//! `registry`, `build`.
 
 pub mod btf;
 #[cfg(feature = "build")]
@@ -12,4 +12,6 @@ pub mod image;
 pub mod metadata;
 pub mod object;
 pub mod reference;
+#[cfg(feature = "registry")]
+pub mod registry;
 pub mod store;

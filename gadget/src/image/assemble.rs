@@ -126,9 +126,14 @@ fn annotations(
 
 /// `sha256:` and the digest of some bytes.
 pub(crate) fn digest(bytes: &[u8]) -> String {
+    hex_digest(Sha256::new_with_prefix(bytes))
+}
+
+/// `sha256:` and the digest of all that went into a hash.
+pub(crate) fn hex_digest(hash: Sha256) -> String {
     use std::fmt::Write;
     let mut text = "sha256:".to_owned();
-    for byte in Sha256::digest(bytes) {
+    for byte in hash.finalize() {
         let _ = write!(text, "{byte:02x}");
     }
     text

@@ -9,7 +9,7 @@ use crate::{metadata, reference::is_digest};
 use std::collections::BTreeSet;
 
 /// Largest index or manifest, bytes.
-pub(super) const MAX_JSON: u64 = 4 << 20;
+pub(crate) const MAX_JSON: u64 = 4 << 20;
 /// Largest layer, bytes. Upstream's largest gadget has less than 4 MiB.
 const MAX_LAYER: u64 = 256 << 20;
 
@@ -47,12 +47,16 @@ pub(super) fn within(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) -> 
 
 /// Reads any blob of an image, bounded by what it says it is, and checks size and digest.
 pub fn checked(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-    let limit = match descriptor.media_type.as_str() {
+    within(blobs, descriptor, limit(&descriptor.media_type))
+}
+
+/// Largest blob of a media type, bytes.
+pub(crate) fn limit(media_type: &str) -> u64 {
+    match media_type {
         INDEX_TYPE | MANIFEST_TYPE => MAX_JSON,
         CONFIG_TYPE => metadata::MAX_SIZE as u64,
         _ => MAX_LAYER,
-    };
-    within(blobs, descriptor, limit)
+    }
 }
 
 /// Every descriptor below an index: manifests, configurations and layers, each digest once.

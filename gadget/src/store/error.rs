@@ -64,6 +64,22 @@ pub enum Error {
         "image {0} is not in the store; `image list` shows what is, `image build` or `image pull` adds it"
     )]
     NotFound(String),
+    /// A blob that comes in is not what it was said to be.
+    #[error("blob {digest:?} is not taken in: {why}; fetch it again from where it is whole")]
+    Content {
+        /// Digest that was told.
+        digest: String,
+        /// How the content differs.
+        why: String,
+    },
+    /// An image that is to be stored lacks a part.
+    #[error("{name} is not stored: it needs blob {digest:?}, which did not come with it; fetch it again")]
+    Incomplete {
+        /// Name or digest of the image.
+        name: String,
+        /// Digest of what is missing.
+        digest: String,
+    },
     /// Digests are made, not given.
     #[error("cannot tag as {0}: a new name can have a tag but no digest")]
     DigestAsName(String),

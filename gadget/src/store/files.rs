@@ -11,23 +11,29 @@ use std::{
 };
 
 /// Where unfinished files lie; upstream's stores have the same folder.
-const INGEST: &str = "ingest";
+pub(super) const INGEST: &str = "ingest";
 /// Unfinished files of ours, to be told from those of others.
 const PREFIX: &str = "igx-";
 
 /// Reads a regular file of at most `limit` bytes; `FileTooLarge` if it has more.
 pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    // A pipe in place of a blob would block for ever.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
+    let file = open_regular(path)?;
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(bytes)
+}
+
+/// Opens a regular file for reading, and nothing else.
+pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+    // A pipe in place of a blob would block for ever.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("not a regular file")),
+    }
 }
 
 /// The one path of a store, however it was typed: its lock and the file of trust beside it must be the same for
@@ -42,7 +48,11 @@ pub(super) fn canonical(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// The right to write, until it is dropped.
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its drop")] Flock<File>);
+pub(super) struct Lock {
+    _held: Flock<File>,
+    /// How many stages of dead processes were cleared away.
+    pub(super) swept: usize,
+}
 
 /// Makes the folder if need be, waits for other writers, and clears away what a killed writer left unfinished.
 pub(super) fn lock(root: &Path) -> Result<Lock, Error> {
@@ -67,12 +77,14 @@ pub(super) fn lock(root: &Path) -> Result<Lock, Error> {
         let folder = root.join(folder);
         fs::create_dir_all(&folder).map_err(at(&folder))?;
     }
-    for entry in fs::read_dir(root.join(INGEST)).into_iter().flatten().flatten() {
+    let ingest = root.join(INGEST);
+    for entry in fs::read_dir(&ingest).into_iter().flatten().flatten() {
+        // Files are written under the lock only; folders are stages, which live apart from it.
         if entry.file_name().to_string_lossy().starts_with(PREFIX) {
             let _ = fs::remove_file(entry.path());
         }
     }
-    Ok(Lock(lock))
+    Ok(Lock { _held: lock, swept: super::stage::sweep(&ingest) })
 }
 
 /// Puts a file in place in one step: a reader sees the old one or the new one. It is on the disk when this returns.

@@ -12,15 +12,19 @@
 
 mod error;
 mod files;
+mod garbage;
 mod list;
+mod stage;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod walk;
 mod write;
 
 pub use error::Error;
 pub use list::Entry;
-pub use write::Removed;
+pub use stage::{BlobWriter, Stage};
+pub use write::{Entered, Pruned, Removed};
 
 use crate::{
     image::{self, Descriptor, GadgetImage, INDEX_TYPE, Index, REF_NAME},
@@ -109,7 +113,7 @@ impl Store {
         self.find(reference).map(|d| d.digest.as_str())
     }
 
-    fn find(&self, reference: &Reference) -> Option<&Descriptor> {
+    pub(crate) fn find(&self, reference: &Reference) -> Option<&Descriptor> {
         let all = &self.index.manifests;
         if let Some(digest) = reference.digest() {
             let named = |d: &&Descriptor| d.digest == digest && d.media_type == INDEX_TYPE;
@@ -126,19 +130,7 @@ impl Store {
 
 impl image::Blobs for Store {
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, image::Error> {
-        let digest = || descriptor.digest.clone();
-        let missing =
-            || image::Error::Missing { digest: digest(), media_type: descriptor.media_type.clone() };
-        let path = self.blob_path(&descriptor.digest).ok_or_else(missing)?;
-        match files::read_bounded(&path, descriptor.size) {
-            Ok(bytes) => Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(image::Error::Damaged {
-                digest: digest(),
-                why: format!("it has more than the {} bytes it should", descriptor.size),
-            }),
-            Err(source) => Err(image::Error::Io { digest: digest(), source }),
-        }
+        read_blob(self.blob_path(&descriptor.digest).as_deref(), descriptor)
     }
 }
 
@@ -148,6 +140,21 @@ fn blob_path(root: &Path, digest: &str) -> Option<PathBuf> {
         return None;
     }
     digest.strip_prefix("sha256:").map(|hex| root.join(BLOBS).join(hex))
+}
+
+/// Reads a blob from its file, `None` meaning that it can have none.
+fn read_blob(path: Option<&Path>, descriptor: &Descriptor) -> Result<Vec<u8>, image::Error> {
+    let digest = || descriptor.digest.clone();
+    let missing = || image::Error::Missing { digest: digest(), media_type: descriptor.media_type.clone() };
+    match files::read_bounded(path.ok_or_else(missing)?, descriptor.size) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Err(image::Error::Damaged {
+            digest: digest(),
+            why: format!("it has more than the {} bytes it should", descriptor.size),
+        }),
+        Err(source) => Err(image::Error::Io { digest: digest(), source }),
+    }
 }
 
 fn read_index(root: &Path) -> Result<Index, Error> {

@@ -123,21 +123,26 @@ fn orphans_go_when_they_are_old() {
 }
 
 #[test]
-fn nothing_goes_while_an_entry_cannot_be_followed() {
+fn an_entry_of_another_kind_is_kept_with_what_it_needs_and_is_in_nobodys_way() {
     let (_folder, mut store, orphan) = with_orphan();
     store.grace = Duration::ZERO;
-    let foreign = Descriptor {
-        media_type: "application/vnd.docker.distribution.manifest.list.v2+json".into(),
-        digest: image::digest(b"left over"),
-        size: 9,
+    let leaf = format!(r#"{{"layers":[{{"digest":"{}","size":9}}]}}"#, image::digest(b"left over"));
+    let docker = |kind: &str, digest: String, size: usize| Descriptor {
+        media_type: format!("application/vnd.docker.distribution.{kind}"),
+        digest,
+        size: size as u64,
         ..Descriptor::default()
     };
+    let manifest = docker("manifest.v2+json", image::digest(leaf.as_bytes()), leaf.len());
+    fs::write(store.blob_path(&manifest.digest).unwrap(), leaf).unwrap();
+    let junk = docker("manifest.list.v2+json", image::digest(b"junk"), 4);
+    fs::write(store.blob_path(&junk.digest).unwrap(), b"junk").unwrap();
     let mut index = read_index(store.path()).unwrap();
-    index.manifests.push(foreign);
+    index.manifests.extend([manifest, junk]);
     fs::write(store.path().join(INDEX), image::to_json(&index)).unwrap();
     store.remove(&name("a")).unwrap();
     assert!(orphan.exists());
-    assert_eq!((blobs(&store), store.list().len()), (13, 1));
+    assert_eq!((blobs(&store), store.list().len()), (9, 1));
 }
 
 #[test]

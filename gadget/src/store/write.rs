@@ -1,9 +1,11 @@
 //! Changes to a store. Each takes the lock, reads `index.json` again, puts new blobs in place, replaces `index.json`,
 //! and only then removes blobs that nothing points at any more: broken off anywhere, the store is whole.
 
-use super::{BLOBS, Error, GRACE, INDEX, LAYOUT, LAYOUT_JSON, Store, files, read_index, trust};
+use super::{
+    Error, GRACE, INDEX, LAYOUT, LAYOUT_JSON, Stage, Store, files, garbage::Extent, read_index, trust, walk,
+};
 use crate::{
-    image::{self, Blob, Descriptor, INDEX_TYPE, Image, Index, MANIFEST_TYPE, REF_NAME, to_json},
+    image::{self, Blob, Descriptor, INDEX_TYPE, Image, Index, REF_NAME, to_json},
     reference::Reference,
 };
 use std::{
@@ -21,7 +23,61 @@ pub struct Removed {
     pub untagged_only: bool,
 }
 
+/// What pruning freed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Digests of entries that left the list: images without a name, and signatures of images that are not there.
+    pub entries: Vec<String>,
+    /// Blobs removed.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Unfinished downloads and imports of processes that are dead.
+    pub stages: usize,
+}
+
+/// What a [`Stage`] brings into the store's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entered {
+    /// Points at an index, or at the manifest of a signature.
+    pub descriptor: Descriptor,
+    /// Its full name, with a tag; `None` lists it by digest only.
+    pub name: Option<Reference>,
+}
+
 impl Store {
+    /// Takes over what a stage has gathered: every blob that the entries lead to, and then the entries, all or
+    /// nothing. A name that another image had goes over; that image is removed if it was its last.
+    ///
+    /// Manifests that an index lists may be absent, for an image may be fetched for one architecture only; one that
+    /// is there must be complete. `Incomplete` if it is not, or if an entry itself is missing.
+    pub fn commit(&mut self, stage: Stage, entries: &[Entered]) -> Result<(), Error> {
+        debug_assert_eq!(stage.root(), self.root, "a stage belongs to the store that opened it");
+        let names = entries.iter().map(|e| e.name.as_ref().map(new_name).transpose());
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let lock = self.refresh()?;
+        let mut index = self.index.clone();
+        let (mut replaced, mut needed) = (Vec::new(), BTreeSet::new());
+        for (entry, name) in entries.iter().zip(&names) {
+            let title = || name.clone().unwrap_or_else(|| entry.descriptor.digest.clone());
+            let missing = walk::missing(&stage, &entry.descriptor)
+                .map_err(|source| Error::Image { name: title(), source })?;
+            if let Some(digest) = missing {
+                return Err(Error::Incomplete { name: title(), digest });
+            }
+            walk::reach(&stage, &entry.descriptor, &mut needed)
+                .map_err(|source| Error::Image { name: title(), source })?;
+            replaced.extend(put_entry(&mut index, &entry.descriptor, name.as_deref()));
+        }
+        for digest in &needed {
+            stage.deliver(digest)?;
+        }
+        stage.delivered()?;
+        self.save(index, replaced)?;
+        drop((lock, stage));
+        Ok(())
+    }
+
     /// Adds an image that was built here, under a name or without. A name that another image had goes over to this
     /// one; the other is removed if that was its last.
     pub fn add(&mut self, image: &Image, reference: Option<&Reference>) -> Result<(), Error> {
@@ -62,6 +118,36 @@ impl Store {
         self.save(index, (!untagged_only).then(|| found.clone()))?;
         drop(lock);
         Ok(Removed { digest: found.digest, untagged_only })
+    }
+
+    /// Removes images without a name, signatures of images that are not there, blobs that nothing needs, and what dead
+    /// processes left. Blobs of the last ten minutes stay: another program may be about to list them.
+    pub fn prune(&mut self) -> Result<Pruned, Error> {
+        if !self.root.exists() {
+            return Ok(Pruned::default());
+        }
+        let lock = self.refresh()?;
+        let mut pruned = Pruned { stages: lock.swept, ..Pruned::default() };
+        let mut index = self.index.clone();
+        let garbage = self
+            .garbage(&mut index, &[], &Extent::Nameless)
+            .map_err(|source| Error::Image { name: "of the store".to_owned(), source })?;
+        let stays = |d: &Descriptor| index.manifests.iter().any(|o| o.digest == d.digest);
+        let gone: Vec<_> = self.index.manifests.iter().filter(|d| !stays(d)).cloned().collect();
+        pruned.entries = gone.iter().map(|d| d.digest.clone()).collect();
+        if !gone.is_empty() {
+            self.replace_index(index)?;
+            self.forget(&gone);
+        }
+        for path in garbage.iter().filter_map(|digest| self.blob_path(digest)) {
+            let size = fs::symlink_metadata(&path).map_or(0, |found| found.len());
+            if fs::remove_file(path).is_ok() {
+                pruned.blobs += 1;
+                pruned.bytes += size;
+            }
+        }
+        drop(lock);
+        Ok(pruned)
     }
 
     /// Copies every named image of another OCI layout into this store, checking every blob, and returns the names.
@@ -121,20 +207,13 @@ impl Store {
     fn save(&mut self, mut index: Index, gone: impl IntoIterator<Item = Descriptor>) -> Result<(), Error> {
         let gone: Vec<_> =
             gone.into_iter().filter(|d| !index.manifests.iter().any(|o| o.digest == d.digest)).collect();
-        let garbage = self.garbage(&mut index, &gone);
-        let layout = self.root.join(LAYOUT);
-        if !layout.exists() {
-            files::replace(&self.root, &layout, LAYOUT_JSON, 0o644)?;
-        }
-        index.media_type = Some(INDEX_TYPE.to_owned());
-        files::replace(&self.root, &self.root.join(INDEX), &to_json(&index), 0o644)?;
-        self.index = index;
-        for descriptor in &gone {
-            if self.built_here.remove(&descriptor.digest) {
-                // A note about an image that is gone does no harm: it is about these very bytes.
-                let _ = trust::write(&self.root, &self.built_here);
-            }
-        }
+        // If something cannot be followed for a reason of the machine, it might need any blob: then none goes.
+        let garbage = match gone.is_empty() {
+            true => BTreeSet::new(),
+            false => self.garbage(&mut index, &gone, &Extent::Gone).unwrap_or_default(),
+        };
+        self.replace_index(index)?;
+        self.forget(&gone);
         for path in garbage.iter().filter_map(|digest| self.blob_path(digest)) {
             // A blob that cannot be removed takes space and does no harm.
             let _ = fs::remove_file(path);
@@ -142,40 +221,24 @@ impl Store {
         Ok(())
     }
 
-    /// Blobs that nothing in the index reaches, now that the `gone` images have left it; the untagged manifests of
-    /// these leave with them. If an image cannot be followed, it might need any blob: then none.
-    ///
-    /// Besides what the `gone` images needed, these are the leftovers of writers that were broken off. This program
-    /// writes blobs under the lock, which is held now, but others that know OCI layouts do not ask for it: what came
-    /// in of late may be theirs, waiting for its place in the index.
-    fn garbage(&self, index: &mut Index, gone: &[Descriptor]) -> BTreeSet<String> {
-        if gone.is_empty() {
-            return BTreeSet::new();
+    fn replace_index(&mut self, mut index: Index) -> Result<(), Error> {
+        let layout = self.root.join(LAYOUT);
+        if !layout.exists() {
+            files::replace(&self.root, &layout, LAYOUT_JSON, 0o644)?;
         }
-        let mut left: BTreeSet<String> = gone.iter().map(|d| d.digest.clone()).collect();
-        for descriptor in gone {
-            let children = image::children(self, descriptor).unwrap_or_default();
-            left.extend(children.into_iter().map(|d| d.digest));
+        index.media_type = Some(INDEX_TYPE.to_owned());
+        files::replace(&self.root, &self.root.join(INDEX), &to_json(&index), 0o644)?;
+        self.index = index;
+        Ok(())
+    }
+
+    fn forget(&mut self, gone: &[Descriptor]) {
+        let before = self.built_here.len();
+        self.built_here.retain(|digest| !gone.iter().any(|d| d.digest == *digest));
+        if self.built_here.len() != before {
+            // A note about an image that is gone does no harm: it is about these very bytes.
+            let _ = trust::write(&self.root, &self.built_here);
         }
-        let mut needed = BTreeSet::new();
-        for other in index.manifests.iter().filter(|d| d.media_type != MANIFEST_TYPE) {
-            let Ok(children) = image::children(self, other) else { return BTreeSet::new() };
-            needed.insert(other.digest.clone());
-            needed.extend(children.into_iter().map(|d| d.digest));
-        }
-        let orphan = |d: &Descriptor| {
-            let manifest = d.media_type == MANIFEST_TYPE && !d.annotations.contains_key(REF_NAME);
-            manifest && left.contains(&d.digest) && !needed.contains(&d.digest)
-        };
-        index.manifests.retain(|d| !orphan(d));
-        for other in index.manifests.iter().filter(|d| d.media_type == MANIFEST_TYPE) {
-            let Ok(children) = image::manifest_children(self, other) else { return BTreeSet::new() };
-            needed.insert(other.digest.clone());
-            needed.extend(children.into_iter().map(|d| d.digest));
-        }
-        left.extend(files::older(&self.root.join(BLOBS), self.grace).map(|name| format!("sha256:{name}")));
-        left.retain(|digest| !needed.contains(digest));
-        left
     }
 }
 

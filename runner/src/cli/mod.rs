@@ -3,7 +3,11 @@
 
 mod completions;
 pub mod image;
+mod login;
+mod logout;
 mod places;
+mod progress;
+mod registry;
 #[cfg(feature = "ebpf")]
 mod run;
 
@@ -50,6 +54,7 @@ fn command() -> Command {
     let command = command.subcommand(run::command());
     command
         .subcommand(image::command())
+        .subcommands([login::command(), logout::command()])
         .subcommand(completions::command())
         .subcommand(Command::new("version").about("Print the version"))
 }
@@ -63,6 +68,8 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
     start_log(matches.get_flag("verbose"));
     match matches.subcommand() {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
+        Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
+        Some(("logout", sub)) => logout::run(sub, &mut io::stdout()),
         Some(("completions", sub)) => completions::run(sub, command()),
         Some(("version", _)) => {
             println!("v{}", env!("CARGO_PKG_VERSION"));

@@ -4,12 +4,7 @@
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, Command};
 
-const LATER: [(&str, &str); 5] = [
-    (
-        "pull",
-        "unpack an exported image into an empty folder with `tar xf IMAGE.tar -C FOLDER` and use that: --store FOLDER",
-    ),
-    ("push", "pack the store's folder with `tar cf IMAGE.tar -C STORE .` and push it with a registry tool"),
+const LATER: [(&str, &str); 3] = [
     ("export", "pack the store's folder with `tar cf IMAGE.tar -C STORE .`: it is an OCI image layout"),
     (
         "import",

@@ -9,6 +9,8 @@ mod inspect;
 mod later;
 mod list;
 mod new;
+mod pull;
+mod push;
 mod remove;
 mod tag;
 #[cfg(feature = "ebpf")]
@@ -41,6 +43,7 @@ pub fn command() -> Command {
     let command = command.subcommands([build::command(), test::command()]);
     command
         .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
+        .subcommands([pull::command(), push::command()])
         .subcommands(later::commands())
 }
 
@@ -63,6 +66,8 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
         Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
         Some(("tag", matches)) => tag::run(matches, &mut open()?, log),
         Some(("remove", matches)) => remove::run(matches, &mut open()?, log),
+        Some(("pull", matches)) => pull::run(matches, &mut open()?, log),
+        Some(("push", matches)) => push::run(matches, &open()?, log),
         Some((name, _)) => later::run(name),
         None => bail!("say what to do with images; --help lists it"),
     }

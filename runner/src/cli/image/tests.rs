@@ -111,9 +111,8 @@ fn list_for_people_and_for_pipes() {
 
 #[test]
 fn what_cannot_be_done_yet_says_so() {
-    let matches = command()
-        .try_get_matches_from(["image", "pull", "--insecure-registries", "x", "trace_open"])
-        .unwrap();
+    let matches =
+        command().try_get_matches_from(["image", "verify", "--public-keys", "x", "trace_open"]).unwrap();
     let error = run(&matches, Some(Path::new("/nonexistent")), None).unwrap_err().to_string();
-    assert!(error.starts_with("image pull: this version cannot do it yet; "), "{error}");
+    assert!(error.starts_with("image verify: this version cannot do it yet; "), "{error}");
 }
