@@ -54,6 +54,8 @@ fn of_igx() {
     Commands:
       run          Run a gadget
       image        Build, list and remove gadget images in the local store
+      login        Log in to a registry and keep the credentials
+      logout       Forget the credentials for a registry
       completions  Print a shell's completion script
       version      Print the version
       help         Print this message or the help of the given subcommand(s)
@@ -178,6 +180,8 @@ fn of_image() {
       inspect  Show what an image says about itself
       tag      Give an image another name
       remove   Remove images from the store [alias: rm]
+      pull     Fetch an image and its signatures from a registry
+      push     Send an image with all its architectures to its registry
       help     Print this message or the help of the given subcommand(s)
 
     Options:
