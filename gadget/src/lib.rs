@@ -3,7 +3,7 @@
 //! job on a laptop can use all of it.
 //!
 //! A module knows only those before it here: [`reference`], [`metadata`], [`btf`], [`object`], [`image`], [`store`],
-//! `registry`, `build`.
+//! `registry`, `signature`, `policy`, `build`.
 
 pub mod btf;
 #[cfg(feature = "build")]
@@ -11,7 +11,11 @@ pub mod build;
 pub mod image;
 pub mod metadata;
 pub mod object;
+#[cfg(feature = "signature")]
+pub mod policy;
 pub mod reference;
 #[cfg(feature = "registry")]
 pub mod registry;
+#[cfg(feature = "signature")]
+pub mod signature;
 pub mod store;

@@ -1,7 +1,7 @@
 //! What *runs* a gadget: the library behind `igx`.
 //!
 //! A pipeline: an event enters as bytes from a kernel buffer and leaves as a line of text. It moves one way and is
-//! copied once. A module knows only those behind it here: [`cli`], `instance`, [`operator`] and [`output`], `socket`,
+//! copied once. A module knows only those behind it here: [`cli`], `instance`, [`images`], [`operator`] and [`output`], `socket`,
 //! `ebpf`, [`container`], [`datasource`]; operators and output do not know each other.
 
 pub mod cli;
@@ -9,6 +9,7 @@ pub mod container;
 pub mod datasource;
 #[cfg(feature = "ebpf")]
 pub mod ebpf;
+pub mod images;
 #[cfg(feature = "ebpf")]
 pub mod instance;
 pub mod operator;

@@ -20,7 +20,7 @@ use crate::support::Igx;
 const PAGE: u64 = 4096;
 
 /// A folder to build an image from that has no program and some `size` bytes of metadata.
-fn sources(parent: &TempDir, name: &str, size: usize) -> String {
+pub(crate) fn sources(parent: &TempDir, name: &str, size: usize) -> String {
     let folder = parent.path().join(name);
     fs::create_dir_all(&folder).unwrap();
     let yaml = format!("name: {name}\n# {}\n", "x".repeat(size));
@@ -96,11 +96,100 @@ fn a_full_disk_leaves_the_store_as_it_was_at_whatever_write_it_is_noticed() {
 }
 
 #[test]
+fn a_full_disk_leaves_no_half_of_an_import() {
+    let (igx, folder) = (Igx::new(), TempDir::new().unwrap());
+    let archive = folder.path().join("new.tar").to_str().unwrap().to_owned();
+    let other = Igx::new();
+    other.ok(&["image", "build", &sources(&folder, "new", 5 * PAGE as usize), "-t", "new"]);
+    other.ok(&["image", "export", "new", &archive]);
+    let old = sources(&folder, "old", 10);
+    with_own_mounts(|| {
+        let home = igx.home.path();
+        mount(Some("none"), home, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).unwrap();
+        igx.ok(&["image", "build", &old, "-t", "old"]);
+        let disk = statvfs(home).unwrap();
+        let used = (disk.blocks() - disk.blocks_free()) * disk.fragment_size();
+        let mut failed = 0;
+        for pages in 0.. {
+            let size = format!("size={}", used + pages * PAGE);
+            change_mount(home, MsFlags::MS_REMOUNT, Some(&size));
+            let imported = igx.output(&["image", "import", &archive]);
+            igx.ok(&["image", "inspect", "old"]);
+            assert!(unfinished(&igx).is_empty(), "{:?}", unfinished(&igx));
+            if imported.status.success() {
+                break;
+            }
+            failed += 1;
+            let said = String::from_utf8(imported.stderr).unwrap();
+            assert!(said.contains("No space left") && said.contains("the store is unchanged"), "{said}");
+            assert_eq!(names(&igx), ["old"]);
+        }
+        assert!(failed > 5, "{failed}");
+        assert_eq!(names(&igx), ["new", "old"]);
+        igx.ok(&["image", "check"]);
+    });
+}
+
+#[test]
+fn one_archive_is_imported_by_many_at_once() {
+    let (igx, folder) = (Igx::new(), TempDir::new().unwrap());
+    let archive = folder.path().join("new.tar").to_str().unwrap().to_owned();
+    let other = Igx::new();
+    other.ok(&["image", "build", &sources(&folder, "new", 1_000_000), "-t", "new"]);
+    other.ok(&["image", "export", "new", &archive]);
+    let import = || igx.command(&["image", "import", &archive]).stdout(Stdio::null()).spawn().unwrap();
+    for mut import in [(); 4].map(|()| import()) {
+        assert!(import.wait().unwrap().success());
+    }
+    assert_eq!(names(&igx), ["new"]);
+    let checked = igx.ok(&["image", "check"]);
+    assert!(checked.ends_with("0 damaged, 0 left over\n"), "{checked}");
+    // What was exported here comes out with the same bytes there.
+    let again = folder.path().join("again.tar");
+    igx.ok(&["image", "export", "new", again.to_str().unwrap()]);
+    assert!(fs::read(again).unwrap() == fs::read(archive).unwrap());
+}
+
+#[test]
+fn damage_is_found_and_named() {
+    let (igx, folder) = (Igx::new(), TempDir::new().unwrap());
+    for name in ["good", "bad"] {
+        igx.ok(&["image", "build", &sources(&folder, name, 10), "-t", name]);
+    }
+    igx.ok(&["image", "check"]);
+    let blobs = fs::read_dir(igx.store().join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path());
+    let yaml = blobs.into_iter().find(|path| fs::read(path).unwrap().starts_with(b"name: bad")).unwrap();
+    let changed = String::from_utf8(fs::read(&yaml).unwrap()).unwrap().replace("bad", "bat");
+    fs::remove_file(&yaml).unwrap();
+    fs::write(&yaml, changed).unwrap();
+    let output = igx.output(&["image", "check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = String::from_utf8(output.stdout).unwrap();
+    assert!(found.starts_with("ghcr.io/inspektor-gadget/gadget/bad:latest: blob "), "{found}");
+    assert!(found.contains(yaml.file_name().unwrap().to_str().unwrap()), "{found}");
+    assert!(
+        found.contains("is damaged") && found.contains(" 1 damaged") && !found.contains("good"),
+        "{found}"
+    );
+    igx.ok(&["image", "check", "good"]);
+    let never = folder.path().join("never.tar");
+    assert!(igx.fails(&["image", "export", "bad", never.to_str().unwrap()]).contains("is damaged"));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name == "good" || name == "bad"), "{left:?}");
+    let said = igx.fails(&["image", "check", "--repair"]);
+    assert!(said.contains("was built here: build it again"), "{said}");
+    igx.ok(&["image", "remove", "bad"]);
+    igx.ok(&["image", "check"]);
+}
+
+#[test]
 fn a_read_only_store_is_read_and_not_written() {
     let (igx, folder) = (Igx::new(), TempDir::new().unwrap());
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/trace_files");
     igx.ok(&["image", "build", source.to_str().unwrap(), "-t", "trace_files"]);
     let new = sources(&folder, "new", 10);
+    let archive = folder.path().join("old.tar").to_str().unwrap().to_owned();
+    igx.ok(&["image", "export", "trace_files", &archive]);
     with_own_mounts(|| {
         let home = igx.home.path();
         mount(Some(home), home, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
@@ -109,6 +198,8 @@ fn a_read_only_store_is_read_and_not_written() {
             &["image", "build", &new, "-t", "new"][..],
             &["image", "tag", "trace_files", "other"],
             &["image", "remove", "trace_files"],
+            &["image", "prune"],
+            &["image", "import", &archive],
         ] {
             let said = igx.fails(args);
             assert_eq!(said.matches("Read-only file system").count(), 1, "{said}");
@@ -116,6 +207,8 @@ fn a_read_only_store_is_read_and_not_written() {
             assert!(said.contains("the store is unchanged"), "{said}");
         }
         assert_eq!(names(&igx), ["trace_files"]);
+        igx.ok(&["image", "check"]);
+        igx.ok(&["image", "export", "trace_files", folder.path().join("x.tar").to_str().unwrap()]);
         igx.ok(&["run", "trace_files", "--host", "-t", "1", "--pid", "1"]);
     });
 }

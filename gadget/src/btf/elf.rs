@@ -8,6 +8,9 @@ use super::{Error, NAME};
 const EM_BPF: u16 = 247;
 const SHT_SYMTAB: u32 = 2;
 const SHT_NOBITS: u32 = 8;
+const SHT_REL: u32 = 9;
+/// Bytes of a relocation without an addend: where, and by which symbol.
+const REL: usize = 16;
 const SHF_EXECINSTR: u64 = 4;
 const SECTION_HEADER: usize = 64;
 const SYMBOL: usize = 24;
@@ -17,6 +20,8 @@ const SYMBOL: usize = 24;
 pub struct Elf<'a> {
     sections: Vec<Section<'a>>,
     symbols: Vec<Symbol<'a>>,
+    /// The symbol table and its names as they are stored: relocations count in it.
+    table: (&'a [u8], &'a [u8]),
 }
 
 /// One section.
@@ -28,6 +33,8 @@ pub struct Section<'a> {
     pub data: &'a [u8],
     /// Whether it holds instructions.
     pub executable: bool,
+    /// The index of the section that it holds relocations for, if that is what it holds.
+    pub(crate) relocates: Option<usize>,
 }
 
 /// One symbol that is defined in a section.
@@ -74,7 +81,8 @@ impl<'a> Elf<'a> {
         for h in raw() {
             let nobits = word(h, 4) == SHT_NOBITS;
             let data = if nobits { &[][..] } else { slice(bytes, long(h, 24), long(h, 32))? };
-            sections.push(Section { name: "", data, executable: long(h, 8) & SHF_EXECINSTR != 0 });
+            let relocates = (word(h, 4) == SHT_REL).then(|| word(h, 44) as usize);
+            sections.push(Section { name: "", data, executable: long(h, 8) & SHF_EXECINSTR != 0, relocates });
         }
         let names = sections.get(usize::from(half(header, 62))).map_or(&[][..], |s| s.data);
         for (section, h) in sections.iter_mut().zip(raw()) {
@@ -82,12 +90,14 @@ impl<'a> Elf<'a> {
         }
 
         let mut symbols = Vec::new();
+        let mut table = (&[][..], &[][..]);
         if let Some((index, h)) = raw().enumerate().find(|(_, h)| word(h, 4) == SHT_SYMTAB) {
             let names = sections.get(word(h, 40) as usize).map_or(&[][..], |s| s.data);
-            symbols = sections[index].data.chunks_exact(SYMBOL).map(|s| symbol(s, names)).collect();
+            table = (sections[index].data, names);
+            symbols = table.0.chunks_exact(SYMBOL).map(|s| symbol(s, names)).collect();
             symbols.retain(|s| s.section != 0 && s.section < sections.len());
         }
-        Ok(Self { sections, symbols })
+        Ok(Self { sections, symbols, table })
     }
 
     /// Every section, in the order of the file; the first is the format's empty one.
@@ -103,6 +113,16 @@ impl<'a> Elf<'a> {
     /// Every symbol that is defined in a section.
     pub fn symbols(&self) -> &[Symbol<'a>] {
         &self.symbols
+    }
+
+    /// (bytes from the start of the section, the symbol meant) of every relocation in the section with this index. A
+    /// symbol that is defined nowhere has section 0.
+    pub(crate) fn relocations(&self, section: usize) -> impl Iterator<Item = (u64, Symbol<'a>)> + '_ {
+        let tables = self.sections.iter().filter(move |s| s.relocates == Some(section));
+        tables.flat_map(|s| s.data.chunks_exact(REL)).filter_map(|entry| {
+            let at = (long(entry, 8) >> 32) as usize * SYMBOL;
+            Some((long(entry, 0), symbol(self.table.0.get(at..at + SYMBOL)?, self.table.1)))
+        })
     }
 
     /// Indexes the object's own BTF.

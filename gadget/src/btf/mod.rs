@@ -9,13 +9,14 @@
 //! BTF is read, because gadgets are built for little-endian targets only.
 
 pub mod elf;
+pub(crate) mod ext;
 pub mod minimal;
 pub mod relocation;
 mod select;
 mod types;
 pub mod write;
 
-pub(crate) use types::{BOOL, CHAR, SIGNED};
+pub(crate) use types::{BOOL, CHAR, SIGNED, word};
 pub use types::{Enumerator, Member, Param, SecVar, Type, TypeKind};
 
 /// The first two bytes of every BTF blob, as a little-endian number.
@@ -87,7 +88,7 @@ impl<'a> Btf<'a> {
         if bytes[2] != 1 {
             return Err(format(&format!("its version is {}, not 1", bytes[2])));
         }
-        let word = |at| u64::from(types::word(bytes, at));
+        let word = |at| u64::from(word(bytes, at));
         let header = word(4);
         if header < HEADER as u64 {
             return Err(format(&format!("its header says it is {header} bytes long")));

@@ -3,10 +3,9 @@
 //! Source of the layout: the kernel's Documentation/bpf/btf.rst (section `.BTF.ext`) and `struct bpf_core_relo` in
 //! include/uapi/linux/bpf.h.
 
-use super::Error;
 use super::types::word;
+use super::{Error, ext};
 
-const EXT_HEADER: usize = 32;
 const RECORD: usize = 16;
 
 /// What a relocation asks of its target.
@@ -43,44 +42,13 @@ pub struct Relocation {
 /// # Errors
 /// When a part lies outside of the bytes, or the records have an unknown size or kind.
 pub fn relocations(ext: &[u8]) -> Result<Vec<Relocation>, Error> {
-    let format = |why: String| Error::Format { what: ".BTF.ext", why };
-    let cut = |need: u64| Error::Truncated { what: ".BTF.ext", need, have: ext.len() as u64 };
-    if ext.len() < 8 {
-        return Err(cut(8));
-    }
-    if word(ext, 0) & 0xffff != u32::from(super::MAGIC) {
-        return Err(format("its magic number is wrong".to_owned()));
-    }
-    let header = word(ext, 4) as usize;
-    if header < EXT_HEADER {
-        return Ok(Vec::new()); // from before relocations were invented
-    }
-    if ext.len() < EXT_HEADER {
-        return Err(cut(EXT_HEADER as u64));
-    }
-    let start = header as u64 + u64::from(word(ext, 24));
-    let end = start + u64::from(word(ext, 28));
-    let mut rest = ext.get(start as usize..end as usize).ok_or_else(|| cut(end))?;
-    let Some((size, sections)) = rest.split_at_checked(4) else { return Ok(Vec::new()) };
-    let size = word(size, 0) as usize;
-    if size < RECORD {
-        return Err(format(format!("a relocation takes {size} bytes there, not {RECORD}")));
-    }
     let mut found = Vec::new();
-    rest = sections;
-    while let Some((head, tail)) = rest.split_at_checked(8) {
-        let length = u64::from(word(head, 4)) * size as u64;
-        let (records, tail) = tail.split_at_checked(length as usize).ok_or_else(|| cut(length))?;
-        for record in records.chunks_exact(size) {
-            let kind = kind(word(record, 12)).ok_or_else(|| {
-                format(format!(
-                    "relocation kind {} is unknown; a later version may read it",
-                    word(record, 12)
-                ))
-            })?;
-            found.push(Relocation { kind, type_id: word(record, 4), access: word(record, 8) });
-        }
-        rest = tail;
+    for (_, record) in ext::records(ext, ext::Table::Relocations, RECORD)? {
+        let kind = kind(word(record, 12)).ok_or_else(|| Error::Format {
+            what: ".BTF.ext",
+            why: format!("relocation kind {} is unknown; a later version may read it", word(record, 12)),
+        })?;
+        found.push(Relocation { kind, type_id: word(record, 4), access: word(record, 8) });
     }
     found.sort_unstable();
     found.dedup();

@@ -1,3 +1,6 @@
+mod metadata;
+mod whole;
+
 use super::*;
 
 const SOURCE: &str = r#"
@@ -16,7 +19,11 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn options() -> Options {
-    Options { builder_version: "v1".into(), created: Some("2023-11-14T22:13:20Z".into()), file: None }
+    Options {
+        builder_version: "v1".into(),
+        created: Some("2023-11-14T22:13:20Z".into()),
+        ..Options::default()
+    }
 }
 
 fn fault(files: &[(&str, &str)]) -> String {
@@ -38,8 +45,8 @@ fn the_same_sources_give_the_same_digest_in_any_folder() {
 fn says_what_is_wrong() {
     insta::assert_snapshot!(fault(&[]), @"nothing to build in DIR: there is no program.bpf.c, no gadget.yaml, and build.yaml names no wasm module");
     insta::assert_snapshot!(fault(&[("build.yaml", "wasm: -x.wasm")]), @r#"build.yaml: file name "-x.wasm" must not begin with '-' or '@'; write ./ before it"#);
-    insta::assert_snapshot!(fault(&[("build.yaml", "wasm: x.go")]), @r#"build.yaml: wasm is "x.go", a source that this version cannot compile yet; compile it yourself and name the .wasm file"#);
-    insta::assert_snapshot!(fault(&[("build.yaml", "wasm: x.wasm")]), @"wasm module DIR/x.wasm does not exist; build it first, or leave wasm out of build.yaml");
+    insta::assert_snapshot!(fault(&[("build.yaml", "wasm: x.go")]), @"wasm module DIR/x.go does not exist; correct wasm in build.yaml, or leave it out");
+    insta::assert_snapshot!(fault(&[("build.yaml", "wasm: x.wasm")]), @"wasm module DIR/x.wasm does not exist; correct wasm in build.yaml, or leave it out");
     insta::assert_snapshot!(fault(&[("gadget.yaml", "description: x")]), @"gadget.yaml: the gadget has no name; add name: at the top");
     assert!(build(Path::new("/nonexistent"), &options()).unwrap_err().to_string().contains("/nonexistent"));
     let compile = fault(&[("program.bpf.c", "int x = nope;"), ("gadget.yaml", "name: x")]);

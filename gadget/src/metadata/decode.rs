@@ -186,7 +186,7 @@ fn count(node: Node) -> Result<Option<u64>> {
 }
 
 /// Any value, its keys in lower case.
-fn json(node: Node) -> Result<serde_json::Value> {
+pub(super) fn json(node: Node) -> Result<serde_json::Value> {
     use serde_json::Value as Json;
     Ok(match node.value {
         Value::Null => Json::Null,

@@ -7,11 +7,13 @@
 //! Format: the metadata file of Inspektor Gadget, version 1.
 
 mod decode;
+mod edit;
 mod names;
 #[cfg(test)]
 mod tests;
 mod yaml;
 
+pub use edit::{Editor, NoPlace};
 pub use names::Names;
 
 /// Largest metadata file, bytes. Upstream's largest has less than 16 KiB.
@@ -160,6 +162,22 @@ pub enum Error {
     /// Well-formed, but what it says cannot be meant; one reason a line.
     #[error("gadget.yaml: {}", .0.join("\ngadget.yaml: "))]
     Invalid(Vec<String>),
+    /// Several things, each at its place.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Error>),
+}
+
+impl Error {
+    /// A fault of what stands under these keys, or under the last of them that is there.
+    pub fn at(text: &str, path: &[&str], why: &str) -> Self {
+        match edit::locate(text, path) {
+            None => Self::Invalid(vec![why.to_owned()]),
+            Some((line, column)) => {
+                let snippet = yaml::snippet(text, line, column);
+                Self::At { line, column, why: why.to_owned(), snippet }
+            }
+        }
+    }
 }
 
 impl Metadata {

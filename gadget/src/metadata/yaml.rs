@@ -44,7 +44,7 @@ impl Fault {
 }
 
 /// The line that is meant, with a mark below the column; control characters are not shown as they are.
-fn snippet(text: &str, line: usize, column: usize) -> String {
+pub(super) fn snippet(text: &str, line: usize, column: usize) -> String {
     let Some(source) = text.lines().nth(line - 1) else { return String::new() };
     if source.trim().is_empty() || column > MAX_SHOWN {
         return String::new();

@@ -5,16 +5,6 @@ use serde::Serialize;
 
 use super::Object;
 
-/// A program, as it is described.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DescribedProgram<'a> {
-    /// The function's name.
-    pub name: &'a str,
-    /// The section it is in.
-    pub section: &'a str,
-}
-
 /// A map, as it is described.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -41,22 +31,6 @@ pub struct DescribedVariable<'a> {
 }
 
 impl Object {
-    /// The sections that hold programs, each once, in the order of the file.
-    pub fn describe_sections(&self) -> Vec<&str> {
-        let mut sections: Vec<&str> = Vec::new();
-        for program in &self.programs {
-            if !sections.contains(&program.section.as_str()) {
-                sections.push(&program.section);
-            }
-        }
-        sections
-    }
-
-    /// The programs, in the order of the file.
-    pub fn describe_programs(&self) -> Vec<DescribedProgram<'_>> {
-        self.programs.iter().map(|p| DescribedProgram { name: &p.name, section: &p.section }).collect()
-    }
-
     /// The maps that the source defines, by name; not those that sections of variables become.
     pub fn describe_maps(&self) -> Vec<DescribedMap<'_>> {
         let mut maps: Vec<_> = self
@@ -119,7 +93,7 @@ fn type_name(map_type: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Map, ParamType, Program, Variable};
+    use super::super::{Map, ParamType, Variable};
     use super::*;
 
     fn variable(name: &str, section: &str, offset: u32) -> Variable {
@@ -133,10 +107,6 @@ mod tests {
         }
     }
 
-    fn program(name: &str, section: &str) -> Program {
-        Program { name: name.to_owned(), section: section.to_owned() }
-    }
-
     fn json(value: impl Serialize) -> String {
         serde_json::to_string(&value).unwrap()
     }
@@ -145,7 +115,6 @@ mod tests {
     fn an_object_is_described_in_one_order() {
         let map = |name: &str, map_type| Map { name: name.to_owned(), map_type, ..Map::default() };
         let object = Object {
-            programs: vec![program("z", "kprobe/x"), program("a", "socket1"), program("b", "kprobe/x")],
             maps: vec![map("events", 27), map("counts", 6), map("of_tomorrow", 99)],
             variables: vec![
                 variable("pid", ".rodata", 8),
@@ -154,8 +123,6 @@ mod tests {
             ],
             ..Object::default()
         };
-        assert_eq!(object.describe_sections(), ["kprobe/x", "socket1"]);
-        insta::assert_snapshot!(json(object.describe_programs()), @r#"[{"Name":"z","Section":"kprobe/x"},{"Name":"a","Section":"socket1"},{"Name":"b","Section":"kprobe/x"}]"#);
         insta::assert_snapshot!(json(object.describe_maps()), @r#"[{"Name":"counts","Type":"PerCPUArray"},{"Name":"events","Type":"RingBuf"},{"Name":"of_tomorrow","Type":"UnknownMapType(99)"}]"#);
         insta::assert_snapshot!(json(object.describe_variables()), @r#"[{"Name":"n","Offset":4,"Size":4,"Map":".bss"},{"Name":"flag","Offset":0,"Size":4,"Map":".rodata"},{"Name":"pid","Offset":8,"Size":4,"Map":".rodata"}]"#);
     }

@@ -8,6 +8,7 @@
 //!
 //! Source of the conventions: Inspektor Gadget's public eBPF headers (include/gadget/macros.h and types.h).
 
+mod code;
 mod describe;
 mod map;
 mod marker;
@@ -15,7 +16,8 @@ mod program;
 mod structure;
 mod variable;
 
-pub use describe::{DescribedMap, DescribedProgram, DescribedVariable};
+pub use code::{Code, Instruction, ProgramText};
+pub use describe::{DescribedMap, DescribedVariable};
 pub use map::{MAP_TYPE_HASH, MAP_TYPE_PERF_EVENT_ARRAY, MAP_TYPE_RINGBUF, Map};
 pub use marker::{Iter, MapIter, MapTarget, Tracer};
 pub use program::Program;
@@ -68,6 +70,16 @@ pub enum Error {
         marker: String,
         /// What is wrong with what it says.
         why: String,
+    },
+    /// Its code would take more room to show than that of any real gadget.
+    #[error(
+        "its programs have more than {limit} {what}, which is too much to show; look at it with llvm-objdump"
+    )]
+    Code {
+        /// The most that is shown.
+        limit: usize,
+        /// Of what.
+        what: &'static str,
     },
     /// A struct cannot be turned into fields.
     #[error("struct {name} has {why}; make it smaller and build the gadget again")]

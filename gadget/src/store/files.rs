@@ -13,7 +13,7 @@ use std::{
 /// Where unfinished files lie; upstream's stores have the same folder.
 pub(super) const INGEST: &str = "ingest";
 /// Unfinished files of ours, to be told from those of others.
-const PREFIX: &str = "igx-";
+pub(super) const PREFIX: &str = "igx-";
 
 /// Reads a regular file of at most `limit` bytes; `FileTooLarge` if it has more.
 pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {

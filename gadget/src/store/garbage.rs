@@ -29,21 +29,24 @@ impl Store {
                 found.push(descriptor.clone());
             }
         };
-        for entry in &self.index.manifests {
-            if self.subject(entry).ok().flatten().as_deref() != Some(digest) {
-                continue;
-            }
+        for entry in self.about(digest) {
             let fallback = entry.media_type == INDEX_TYPE && entry.annotations.contains_key(REF_NAME);
-            match walk::Document::read(self, entry) {
+            match walk::Document::read(self, &entry) {
                 Ok(document) if fallback => document.parts().for_each(&mut add),
-                _ => add(entry),
+                _ => add(&entry),
             }
         }
         found
     }
 
+    /// The entries that are about an image.
+    pub(super) fn about(&self, digest: &str) -> Vec<Descriptor> {
+        let about = |entry: &&Descriptor| self.subject(entry).ok().flatten().as_deref() == Some(digest);
+        self.index.manifests.iter().filter(about).cloned().collect()
+    }
+
     /// Digest of the image that an entry is about; `None` if it is an image itself.
-    fn subject(&self, entry: &Descriptor) -> Result<Option<String>, image::Error> {
+    pub(super) fn subject(&self, entry: &Descriptor) -> Result<Option<String>, image::Error> {
         if let Some(name) = entry.annotations.get(REF_NAME) {
             return Ok(Reference::parse(name).ok().and_then(|name| about(name.tag()?)));
         }

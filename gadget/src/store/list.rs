@@ -1,11 +1,11 @@
 //! What is in a store.
 
-use super::Store;
+use super::{Store, check::Depth, summary::Summary};
 use crate::{
-    image::{self, CREATED, Descriptor, INDEX_TYPE, REF_NAME, Trust},
+    image::{CREATED, Descriptor, INDEX_TYPE, REF_NAME, Trust},
     reference::Reference,
 };
-use std::fs;
+use std::collections::BTreeMap;
 
 /// One name of an image, or one image without a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,21 +28,32 @@ pub struct Entry {
 
 impl Store {
     /// Everything in the store, by name. A damaged image is listed as such and spoils no other. Manifests that
-    /// only belong to a listed image are not listed themselves.
+    /// only belong to a listed image are not listed themselves, nor are signatures.
     pub fn list(&self) -> Vec<Entry> {
-        let listed = |d: &&Descriptor| d.media_type == INDEX_TYPE || d.annotations.contains_key(REF_NAME);
-        let mut entries: Vec<_> = self.index.manifests.iter().filter(listed).map(|d| self.entry(d)).collect();
+        let listed = |d: &&Descriptor| {
+            let image = d.media_type == INDEX_TYPE || d.annotations.contains_key(REF_NAME);
+            image && !matches!(self.subject(d), Ok(Some(_)))
+        };
+        let summary = Summary::read(&self.root);
+        let lines = summary.lines();
+        let there = |d: &Descriptor| {
+            let line = d.digest.strip_prefix("sha256:").and_then(|hex| lines.get(hex));
+            d.media_type == INDEX_TYPE && line.is_some_and(|line| summary.is_there(line))
+        };
+        let entries = self.index.manifests.iter().filter(listed).map(|d| self.entry(d, there(d)));
+        let mut entries: Vec<_> = entries.collect();
         entries.sort_by(|a, b| (&a.repository, &a.tag, &a.digest).cmp(&(&b.repository, &b.tag, &b.digest)));
         entries
     }
 
-    fn entry(&self, descriptor: &Descriptor) -> Entry {
+    /// `there` tells that all its blobs are, so that they need not be looked at.
+    fn entry(&self, descriptor: &Descriptor, there: bool) -> Entry {
         let name = descriptor.annotations.get(REF_NAME);
         let reference = name.and_then(|name| Reference::parse(name).ok());
-        let mut damage = self.damage(descriptor);
-        if let (Some(name), None) = (name, &reference) {
-            damage = damage.or_else(|| Some(format!("{name:?} is not an image name")));
-        }
+        let damage = match (&reference, name) {
+            (Some(_), _) | (None, None) if there => None,
+            _ => self.faults(descriptor, Depth::Short, &mut BTreeMap::new()).into_iter().next(),
+        };
         let built_here = self.built_here.contains(&descriptor.digest);
         Entry {
             repository: reference.as_ref().map(Reference::name).or_else(|| name.cloned()).unwrap_or_default(),
@@ -51,28 +62,7 @@ impl Store {
             created: descriptor.annotations.get(CREATED).cloned().unwrap_or_default(),
             trust: if built_here { Trust::BuiltHere } else { Trust::Unverified },
             reference,
-            damage,
+            damage: damage.map(|(_, what)| what),
         }
-    }
-
-    /// Reads index and manifests, and looks whether the rest is there in full; hashing every layer would make
-    /// listing slow, and they are hashed when used.
-    fn damage(&self, descriptor: &Descriptor) -> Option<String> {
-        let children = match image::children(self, descriptor) {
-            Ok(children) => children,
-            Err(error) => return Some(error.to_string()),
-        };
-        children.iter().find_map(|child| {
-            let size =
-                self.blob_path(&child.digest).and_then(|path| fs::metadata(path).ok()).map(|m| m.len());
-            match size {
-                _ if child.media_type == image::EMPTY_TYPE => None,
-                None => Some(format!("blob {:?} is missing", child.digest)),
-                Some(size) if size != child.size => {
-                    Some(format!("blob {:?} has {size} bytes and not {}", child.digest, child.size))
-                }
-                Some(_) => None,
-            }
-        })
     }
 }

@@ -10,17 +10,22 @@
 //!
 //! Format: OCI image layout 1.0.0; the full name of an image is the annotation `org.opencontainers.image.ref.name`.
 
+pub mod archive;
+mod check;
 mod error;
 mod files;
 mod garbage;
+mod lean;
 mod list;
 mod stage;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod trust;
 mod walk;
 mod write;
 
+pub use check::{Damage, Orphan, Report};
 pub use error::Error;
 pub use list::Entry;
 pub use stage::{BlobWriter, Stage};
@@ -45,6 +50,8 @@ const LAYOUT_JSON: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Largest `index.json`, bytes: some ten thousand images.
 const MAX_INDEX: u64 = 16 << 20;
 
+/// Annotation, in a store's index only: not every architecture of the image is here, and that is as it was wanted.
+const PARTIAL: &str = "dev.igx.partial";
 /// Folder of the blobs, named by their SHA-256.
 const BLOBS: &str = "blobs/sha256";
 /// How long a blob may lie there before something must point at it.
@@ -53,9 +60,10 @@ const GRACE: Duration = Duration::from_secs(600);
 /// A store as it was when it was opened.
 ///
 /// Writing through it brings it up to date. Nothing is kept open.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// All of it after a write; before that, what [`lean`] reads.
     index: Index,
     built_here: BTreeSet<String>,
     /// [`GRACE`], but for tests.
@@ -85,7 +93,7 @@ impl Store {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let root = files::canonical(&path).map_err(|source| Error::Read { path, source })?;
-        let index = read_index(&root)?;
+        let index = read_index_by(&root, lean::parse)?;
         let built_here = trust::read(&root);
         Ok(Self { root, index, built_here, grace: GRACE })
     }
@@ -158,6 +166,10 @@ fn read_blob(path: Option<&Path>, descriptor: &Descriptor) -> Result<Vec<u8>, im
 }
 
 fn read_index(root: &Path) -> Result<Index, Error> {
+    read_index_by(root, |bytes| serde_json::from_slice(bytes))
+}
+
+fn read_index_by(root: &Path, parse: impl Fn(&[u8]) -> serde_json::Result<Index>) -> Result<Index, Error> {
     let path = root.join(INDEX);
     let bytes = match files::read_bounded(&path, MAX_INDEX) {
         Ok(bytes) => bytes,
@@ -173,5 +185,5 @@ fn read_index(root: &Path) -> Result<Index, Error> {
         }
         Err(source) => return Err(Error::Read { path, source }),
     };
-    serde_json::from_slice(&bytes).map_err(|error| Error::Damaged { path, why: error.to_string() })
+    parse(&bytes).map_err(|error| Error::Damaged { path, why: error.to_string() })
 }

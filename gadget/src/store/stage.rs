@@ -23,7 +23,7 @@ use std::{
 /// What the names of these folders begin with.
 pub(super) const PREFIX: &str = "igx-stage-";
 /// Bytes that are hashed at a time.
-const PIECE: usize = 64 << 10;
+pub(super) const PIECE: usize = 64 << 10;
 
 /// Blobs on their way into a store. Dropped, they are gone.
 #[derive(Debug)]
@@ -281,15 +281,39 @@ pub(super) fn sweep(ingest: &Path) -> usize {
 /// Whether a file has the size and the content that a descriptor tells.
 pub(super) fn whole(path: &Path, descriptor: &Descriptor) -> bool {
     let check = || {
-        let mut file = files::open_regular(path)?;
-        if file.metadata()?.len() != descriptor.size {
+        let mut file = Hashing::open(path)?;
+        if file.file.metadata()?.len() != descriptor.size {
             return Ok(false);
         }
-        let mut hash = Sha256::new();
-        let read = hash_all(&mut file, &mut hash, descriptor.size)?;
-        Ok::<_, io::Error>(read == descriptor.size && image::hex_digest(hash) == descriptor.digest)
+        io::copy(&mut file, &mut io::sink())?;
+        Ok::<_, io::Error>(file.digest() == descriptor.digest)
     };
     check().unwrap_or(false)
+}
+
+/// A file that is hashed while it is read.
+pub(super) struct Hashing {
+    file: File,
+    hash: Sha256,
+}
+
+impl Hashing {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: files::open_regular(path)?, hash: Sha256::new() })
+    }
+
+    /// Digest of what was read.
+    pub(super) fn digest(self) -> String {
+        image::hex_digest(self.hash)
+    }
+}
+
+impl Read for Hashing {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(piece)?;
+        self.hash.update(&piece[..read]);
+        Ok(read)
+    }
 }
 
 /// Hashes from where a file stands, at most `limit` bytes, and returns how many there were.

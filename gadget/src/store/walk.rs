@@ -43,6 +43,16 @@ impl Document {
         }
     }
 
+    /// Reads one for which anything else would not do: whole, undamaged and understood.
+    pub(super) fn checked(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Self, image::Error> {
+        let bytes = image::checked(blobs, descriptor)?;
+        serde_json::from_slice(&bytes).map_err(|error| image::Error::Format {
+            what: "image index or manifest",
+            digest: descriptor.digest.clone(),
+            why: error.to_string(),
+        })
+    }
+
     /// Blobs that lead no further.
     pub(super) fn leaves(&self) -> impl Iterator<Item = &Descriptor> {
         self.config.iter().chain(self.layers.iter().flatten()).chain(self.blobs.iter().flatten())
@@ -96,6 +106,12 @@ pub(super) fn missing(stage: &Stage, entry: &Descriptor) -> Result<Option<String
     let mut parts = Document::read(stage, entry)?.manifests.unwrap_or_default().into_iter().peekable();
     let first = parts.peek().map(|part| part.digest.clone());
     Ok(first.filter(|_| !parts.any(|part| stage.holds(&part.digest))))
+}
+
+/// Whether an index lists manifests that are not there.
+pub(super) fn is_partial(stage: &Stage, entry: &Descriptor) -> bool {
+    let document = Some(entry).filter(|d| is_document(d)).and_then(|d| Document::read(stage, d).ok());
+    document.is_some_and(|document| document.parts().any(|part| !stage.holds(&part.digest)))
 }
 
 fn missing_below(

@@ -2,11 +2,12 @@
 //! and only then removes blobs that nothing points at any more: broken off anywhere, the store is whole.
 
 use super::{
-    Error, GRACE, INDEX, LAYOUT, LAYOUT_JSON, Stage, Store, files, garbage::Extent, read_index, trust, walk,
+    Error, GRACE, INDEX, LAYOUT, LAYOUT_JSON, PARTIAL, Stage, Store, files, garbage::Extent, read_index,
+    summary, trust, walk,
 };
 use crate::{
     image::{self, Blob, Descriptor, INDEX_TYPE, Image, Index, REF_NAME, to_json},
-    reference::Reference,
+    reference::{Reference, is_digest},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,7 +68,12 @@ impl Store {
             }
             walk::reach(&stage, &entry.descriptor, &mut needed)
                 .map_err(|source| Error::Image { name: title(), source })?;
-            replaced.extend(put_entry(&mut index, &entry.descriptor, name.as_deref()));
+            let mut listed = entry.descriptor.clone();
+            listed.annotations.remove(PARTIAL);
+            if walk::is_partial(&stage, &listed) {
+                listed.annotations.insert(PARTIAL.to_owned(), "true".to_owned());
+            }
+            replaced.extend(put_entry(&mut index, &listed, name.as_deref()));
         }
         for digest in &needed {
             stage.deliver(digest)?;
@@ -107,30 +113,60 @@ impl Store {
 
     /// Removes a name, and the image with it if that was its last. By digest, the image goes with all its names.
     pub fn remove(&mut self, reference: &Reference) -> Result<Removed, Error> {
+        let mut removed = self.remove_all(std::slice::from_ref(reference))?;
+        removed.pop().unwrap_or_else(|| Err(Error::NotFound(reference.to_string())))
+    }
+
+    /// Removes several in one step; the inner results tell of each, in their order. The outer error means that
+    /// nothing was removed.
+    pub fn remove_all(&mut self, references: &[Reference]) -> Result<Vec<Result<Removed, Error>>, Error> {
         let lock = self.refresh()?;
-        let found = self.find(reference).ok_or_else(|| Error::NotFound(reference.to_string()))?.clone();
-        let mut index = self.index.clone();
-        match reference.digest() {
-            Some(digest) => index.manifests.retain(|d| d.digest != digest),
-            None => index.manifests.retain(|d| d != &found),
+        let mut gone = Vec::new();
+        let whole = self.index.clone();
+        let mut results = Vec::new();
+        for reference in references {
+            let Some(found) = self.find(reference).cloned() else {
+                results.push(Err(Error::NotFound(reference.to_string())));
+                continue;
+            };
+            match reference.digest() {
+                Some(digest) => self.index.manifests.retain(|d| d.digest != digest),
+                None => self.index.manifests.retain(|d| d != &found),
+            }
+            let untagged_only = self.index.manifests.iter().any(|d| d.digest == found.digest);
+            results.push(Ok(Removed { digest: found.digest.clone(), untagged_only }));
+            gone.push(found);
         }
-        let untagged_only = index.manifests.iter().any(|d| d.digest == found.digest);
-        self.save(index, (!untagged_only).then(|| found.clone()))?;
+        let index = std::mem::replace(&mut self.index, whole);
+        if !gone.is_empty() {
+            self.save(index, gone)?;
+        }
         drop(lock);
-        Ok(Removed { digest: found.digest, untagged_only })
+        Ok(results)
     }
 
     /// Removes images without a name, signatures of images that are not there, blobs that nothing needs, and what dead
     /// processes left. Blobs of the last ten minutes stay: another program may be about to list them.
     pub fn prune(&mut self) -> Result<Pruned, Error> {
+        self.clear(&Extent::Nameless)
+    }
+
+    /// As [`Self::prune`], but no image goes: only blobs that nothing needs, what dead processes left, and entries that
+    /// point at nothing because their digest is none.
+    pub fn sweep(&mut self) -> Result<Pruned, Error> {
+        self.clear(&Extent::Gone)
+    }
+
+    fn clear(&mut self, extent: &Extent) -> Result<Pruned, Error> {
         if !self.root.exists() {
             return Ok(Pruned::default());
         }
         let lock = self.refresh()?;
         let mut pruned = Pruned { stages: lock.swept, ..Pruned::default() };
         let mut index = self.index.clone();
+        index.manifests.retain(|d| is_digest(&d.digest));
         let garbage = self
-            .garbage(&mut index, &[], &Extent::Nameless)
+            .garbage(&mut index, &[], extent)
             .map_err(|source| Error::Image { name: "of the store".to_owned(), source })?;
         let stays = |d: &Descriptor| index.manifests.iter().any(|o| o.digest == d.digest);
         let gone: Vec<_> = self.index.manifests.iter().filter(|d| !stays(d)).cloned().collect();
@@ -229,6 +265,7 @@ impl Store {
         index.media_type = Some(INDEX_TYPE.to_owned());
         files::replace(&self.root, &self.root.join(INDEX), &to_json(&index), 0o644)?;
         self.index = index;
+        summary::write(self, &self.index);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 mod completions;
 pub mod image;
+mod images;
 mod login;
 mod logout;
 mod places;

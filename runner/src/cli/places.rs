@@ -11,6 +11,25 @@ pub(super) fn store(matches: &ArgMatches) -> Option<PathBuf> {
     matches.try_get_one::<String>("store").ok().flatten().map(PathBuf::from)
 }
 
+/// The store of the user who called sudo, or of who runs this without it.
+///
+/// # Errors
+/// If the system does not know the user that sudo names.
+#[cfg(feature = "ebpf")]
+pub(super) fn store_of_sudo_user() -> anyhow::Result<PathBuf> {
+    let name = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    let Some(name) = name.filter(|_| nix::unistd::geteuid().is_root()) else {
+        return Ok(gadget::store::Store::default_path()?);
+    };
+    match nix::unistd::User::from_name(&name)? {
+        Some(user) if user.uid.is_root() => Ok(gadget::store::Store::default_path()?),
+        Some(user) => Ok(user.dir.join(".local/share/igx/oci-store")),
+        None => {
+            anyhow::bail!("--oci-store-user: there is no user {name:?}, whom SUDO_USER names; use --store")
+        }
+    }
+}
+
 /// The folder of what can be thrown away, beside the store.
 #[cfg(feature = "ebpf")]
 pub(super) fn cache(store: &Path) -> Option<PathBuf> {

@@ -1,6 +1,7 @@
 //! The flags by which any command reaches registries, and what the library makes of them.
 
-use clap::{Arg, ArgAction, ArgMatches};
+use super::images::Given;
+use clap::{Arg, ArgAction};
 use gadget::registry::Config;
 use std::path::PathBuf;
 
@@ -42,14 +43,11 @@ pub(crate) fn authfile() -> Arg {
 }
 
 /// What the flags say, as far as the command has them.
-pub(crate) fn config(matches: &ArgMatches) -> Config {
-    let path = |id| matches.try_get_one::<PathBuf>(id).ok().flatten().cloned();
-    let insecure = matches.try_get_many::<String>("insecure-registries").ok().flatten().unwrap_or_default();
-    let ca_files = matches.try_get_many::<PathBuf>("ca-file").ok().flatten().unwrap_or_default();
+pub(crate) fn config(given: &impl Given) -> Config {
     Config {
-        insecure: insecure.map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect(),
-        authfile: path("authfile"),
-        ca_files: ca_files.cloned().collect(),
+        insecure: given.list("insecure-registries"),
+        authfile: given.values("authfile").pop().map(PathBuf::from),
+        ca_files: given.values("ca-file").into_iter().map(PathBuf::from).collect(),
         ..Config::default()
     }
 }

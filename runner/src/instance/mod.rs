@@ -15,5 +15,5 @@ mod run;
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
 pub use gadget::{Error as GadgetError, Gadget, Param, Source};
 pub use pipeline::{Error as PrepareError, data_sources};
-pub use resolve::{Error as ResolveError, Pull, resolve};
+pub use resolve::{Error as ResolveError, resolve};
 pub use run::{Error, Loss, Notice, Options, Summary, run};

@@ -203,7 +203,7 @@ fn trust(trust: Trust) -> &'static str {
 }
 
 /// Text of an image must not steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

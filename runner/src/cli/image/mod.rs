@@ -5,10 +5,13 @@
 
 #[cfg(feature = "ebpf")]
 mod build;
+mod check;
+mod export;
+mod import;
 mod inspect;
-mod later;
 mod list;
 mod new;
+mod prune;
 mod pull;
 mod push;
 mod remove;
@@ -17,6 +20,7 @@ mod tag;
 mod test;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use anyhow::{Result, bail};
 use clap::{ArgMatches, Command};
@@ -43,8 +47,8 @@ pub fn command() -> Command {
     let command = command.subcommands([build::command(), test::command()]);
     command
         .subcommands([list::command(), inspect::command(), tag::command(), remove::command()])
-        .subcommands([pull::command(), push::command()])
-        .subcommands(later::commands())
+        .subcommands([prune::command(), export::command(), import::command(), check::command()])
+        .subcommands([pull::command(), push::command(), verify::command()])
 }
 
 /// Does what the arguments say. `store` is the folder of the store if it is not this user's own.
@@ -66,9 +70,13 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
         Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
         Some(("tag", matches)) => tag::run(matches, &mut open()?, log),
         Some(("remove", matches)) => remove::run(matches, &mut open()?, log),
+        Some(("prune", _)) => prune::run(&mut open()?, log),
+        Some(("export", matches)) => export::run(matches, &open()?, log),
+        Some(("import", matches)) => import::run(matches, &mut open()?, out),
+        Some(("check", matches)) => check::run(matches, &mut open()?, None, out, log),
+        Some(("verify", matches)) => verify::run(matches, &mut open()?, out),
         Some(("pull", matches)) => pull::run(matches, &mut open()?, log),
         Some(("push", matches)) => push::run(matches, &open()?, log),
-        Some((name, _)) => later::run(name),
-        None => bail!("say what to do with images; --help lists it"),
+        _ => bail!("say what to do with images; --help lists it"),
     }
 }

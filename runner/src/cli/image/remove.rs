@@ -18,16 +18,23 @@ pub(super) fn command() -> Command {
 
 /// Removes all that can be removed before it fails for the rest.
 pub(super) fn run(matches: &ArgMatches, store: &mut Store, log: &mut impl Write) -> Result<()> {
+    let typed: Vec<_> = matches.get_many::<String>("image").unwrap_or_default().collect();
+    let parsed: Vec<_> = typed.iter().map(|typed| Reference::parse(typed)).collect();
+    let known: Vec<_> = parsed.iter().flatten().cloned().collect();
+    let mut results = store.remove_all(&known)?.into_iter();
     let mut faults = Vec::new();
-    for typed in matches.get_many::<String>("image").unwrap_or_default() {
-        let removed =
-            Reference::parse(typed).map_err(anyhow::Error::from).and_then(|name| Ok(store.remove(&name)?));
+    for (typed, parsed) in typed.into_iter().zip(parsed) {
+        let removed = match parsed {
+            Err(error) => Some(Err(error.to_string())),
+            Ok(_) => results.next().map(|result| result.map_err(|error| error.to_string())),
+        };
         match removed {
-            Ok(removed) if removed.untagged_only => {
+            Some(Ok(removed)) if removed.untagged_only => {
                 writeln!(log, "Successfully removed {typed} (the image has other names and stays)")?;
             }
-            Ok(_) => writeln!(log, "Successfully removed {typed}")?,
-            Err(error) => faults.push(error.to_string()),
+            Some(Ok(_)) => writeln!(log, "Successfully removed {typed}")?,
+            Some(Err(error)) => faults.push(error),
+            None => {}
         }
     }
     if !faults.is_empty() {

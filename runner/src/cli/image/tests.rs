@@ -31,18 +31,6 @@ fn help_texts() {
     "#);
     #[cfg(feature = "ebpf")]
     insta::assert_snapshot!(help(&["build"]), @r#"
-    Compile a gadget and put it into the store
-
-    Usage: image build [OPTIONS] <PATH>
-
-    Arguments:
-      <PATH>  Folder with program.bpf.c, gadget.yaml or both
-
-    Options:
-      -f, --file <FILE>  Build file [default: build.yaml in PATH, if any]
-      -t, --tag <NAME>   Name of the image
-      -l, --local        Use this machine's clang: always on, the only way so far
-      -h, --help         Print help
     "#);
 }
 
@@ -107,12 +95,4 @@ fn list_for_people_and_for_pipes() {
     reg.io/a/b�[31m                             v1      sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef  damaged
     "#);
     insta::assert_snapshot!(table(&[], None), @"REPOSITORY  TAG  DIGEST  CREATED");
-}
-
-#[test]
-fn what_cannot_be_done_yet_says_so() {
-    let matches =
-        command().try_get_matches_from(["image", "verify", "--public-keys", "x", "trace_open"]).unwrap();
-    let error = run(&matches, Some(Path::new("/nonexistent")), None).unwrap_err().to_string();
-    assert!(error.starts_with("image verify: this version cannot do it yet; "), "{error}");
 }

@@ -7,15 +7,15 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 use clap::{Arg, Command};
 
-use crate::instance::Pull;
+use super::super::images::Given;
 
 /// What the first look tells.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Arguments {
     /// The image, unless there is none.
     pub(crate) image: Option<String>,
-    /// Known flags by their long names, with their values; a switch has an empty one.
-    flags: BTreeMap<String, String>,
+    /// Known flags by their long names, with their values in order; a switch has an empty one.
+    flags: BTreeMap<String, Vec<String>>,
 }
 
 impl Arguments {
@@ -42,31 +42,31 @@ impl Arguments {
 
     /// The folder of the store, if one is named.
     pub(crate) fn store(&self) -> Option<&str> {
-        self.flags.get("store").map(String::as_str)
+        self.flags.get("store")?.last().map(String::as_str)
     }
 
-    /// When the image is fetched. A value that is none is told later, with the rest of the command line.
-    pub(crate) fn pull(&self) -> Pull {
-        match self.flags.get("pull").map(String::as_str) {
-            Some("always") => Pull::Always,
-            Some("never") => Pull::Never,
-            _ => Pull::Missing,
-        }
+    /// Whether the store is that of the user who called sudo.
+    pub(crate) fn store_of_user(&self) -> bool {
+        self.switch("oci-store-user", false)
     }
 
-    /// Whether an image that cannot be trusted is refused. Only a plain no switches that off.
-    pub(crate) fn verify_image(&self) -> bool {
-        !matches!(
-            self.flags.get("verify-image").map(String::as_str),
-            Some("false" | "no" | "off" | "0" | "n" | "f")
-        )
+    /// Whether a flag was given.
+    pub(crate) fn has(&self, flag: &str) -> bool {
+        self.flags.contains_key(flag)
+    }
+}
+
+/// What is wrong with a value is told later, with the rest of the command line.
+impl Given for Arguments {
+    fn values(&self, flag: &str) -> Vec<String> {
+        self.flags.get(flag).cloned().unwrap_or_default()
     }
 }
 
 struct Words<'a, I> {
     args: I,
     known: Vec<&'a Arg>,
-    flags: BTreeMap<String, String>,
+    flags: BTreeMap<String, Vec<String>>,
 }
 
 impl<'a, I: Iterator<Item = &'a OsString> + Clone> Words<'a, I> {
@@ -111,14 +111,15 @@ impl<'a, I: Iterator<Item = &'a OsString> + Clone> Words<'a, I> {
             None => String::new(),
         };
         if let Some(long) = known.and_then(|arg| arg.get_long()) {
-            self.flags.insert(long.to_owned(), value);
+            self.flags.entry(long.to_owned()).or_default().push(value);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::super::images::images, *};
+    use crate::images::Pull;
 
     fn look(line: &str) -> Option<Arguments> {
         let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
@@ -154,16 +155,22 @@ mod tests {
     fn what_leads_to_the_image_is_known_before_and_behind_its_name() {
         for line in [
             "igx -v --store /tmp/x run --pull never --verify-image=false sni",
-            "igx run sni --verify-image=false --unknown value --pull=never --store=/tmp/x --verbose",
+            "igx run sni --verify-image=true --verify-image=false --unknown value --pull=never --store=/tmp/x --verbose",
         ] {
             let arguments = look(line).unwrap();
             assert_eq!(arguments.image.as_deref(), Some("sni"));
             assert_eq!(arguments.store(), Some("/tmp/x"));
-            assert_eq!(arguments.pull(), Pull::Never);
-            assert!(arguments.verbose() && !arguments.verify_image());
+            let images = images(&arguments);
+            assert_eq!(images.pull, Pull::Never);
+            assert!(arguments.verbose() && !images.policy.verify && !arguments.store_of_user());
         }
-        let arguments = look("igx run sni --verify-image").unwrap();
-        assert!(arguments.verify_image() && !arguments.verbose());
-        assert_eq!((arguments.pull(), arguments.store()), (Pull::Missing, None));
+        let line =
+            "igx run sni --verify-image --public-keys -----BEGIN --public-keys=@b --oci-store-user -c web";
+        let arguments = look(line).unwrap();
+        let images = images(&arguments);
+        assert!(images.policy.verify && !arguments.verbose() && arguments.store_of_user());
+        assert_eq!(images.policy.public_keys, ["-----BEGIN", "@b"]);
+        assert_eq!((images.pull, arguments.store()), (Pull::Missing, None));
+        assert!(arguments.has("containername") && !arguments.has("pull"));
     }
 }

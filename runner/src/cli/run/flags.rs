@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, value_parser};
 
+use super::super::{images, registry};
 use crate::{
     datasource::{DataSource, FieldId},
     instance::Param,
@@ -84,20 +85,14 @@ pub(crate) fn command() -> Command {
         .arg(Arg::new("filter").short('F').long("filter").value_name("RULE,...").help_heading(OUTPUT).help(
             "Show only events for which all rules hold: field==value, !=, <, <=, >, >=, ~regex, !~regex",
         ))
-        .arg(
-            Arg::new("pull")
-                .long("pull")
-                .value_name("WHEN")
-                .value_parser(["always", "missing", "never"])
-                .default_value("missing")
-                .help_heading(IMAGES)
-                .help("When to fetch the image from its registry"),
-        )
-        .arg(
-            switch("verify-image", IMAGES, "Refuse an image that cannot be trusted")
-                .default_value("true")
-                .hide_default_value(false),
-        )
+        .args(images::policy_args().map(in_images))
+        .arg(in_images(images::public_keys_arg()))
+        .args(registry::flags())
+        .arg(switch("oci-store-user", IMAGES, "Use the images of the user who called sudo"))
+}
+
+fn in_images(arg: Arg) -> Arg {
+    arg.help_heading(IMAGES)
 }
 
 /// The command with what the gadget brings: its data sources' fields and filters, and its own flags. `sources` are

@@ -4,6 +4,7 @@ mod arguments;
 mod flags;
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     ffi::OsString,
     io,
@@ -16,16 +17,17 @@ use std::{
 
 use anyhow::Context;
 use clap::{ArgMatches, parser::ValueSource};
-use gadget::store::Store;
+use gadget::{registry::Progress, store::Store};
 use nix::sys::{
     eventfd::{EfdFlags, EventFd},
     signal::{SigSet, Signal},
 };
 
-use super::places;
+use super::{images, places, progress::Bar};
 use crate::{
     container::{self, Filters, Selector},
     ebpf,
+    images::{Images, Pull},
     instance::{self, Gadget, Loss, Notice, Options, Summary},
 };
 
@@ -50,10 +52,11 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     if nix::unistd::geteuid().is_root() {
         ebpf::warm_up();
     }
-    let path = found.store().map(PathBuf::from).map_or_else(Store::default_path, Ok)?;
-    let store = Store::open(path)?;
-    let cache = places::cache(store.path());
-    let image = instance::resolve(&store, name, found.pull(), found.verify_image())?;
+    let (mut store, images) = store_and_images(found)?;
+    // Not beside a store that belongs to somebody else, who could lead root's writing astray.
+    let own = if found.store_of_user() { Store::default_path()? } else { store.path().to_owned() };
+    let cache = places::cache(&own);
+    let image = instance::resolve(&mut store, name, &images, &Pulling { name, bar: OnceCell::new() })?;
     drop(store);
     let gadget = Gadget::open(image)?;
 
@@ -70,6 +73,46 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let summary = start(&gadget, flags::filters(&sources, matches)?, matches, cache, stop.as_fd())?;
     say_losses(&summary);
     Ok(())
+}
+
+/// The store, and what else there is to know of images before one is looked for.
+fn store_and_images(found: &Arguments) -> anyhow::Result<(Store, Images)> {
+    let mut images = images::images(found);
+    if !found.store_of_user() {
+        let path = found.store().map(PathBuf::from).map_or_else(Store::default_path, Ok)?;
+        return Ok((Store::open(path)?, images));
+    }
+    anyhow::ensure!(
+        found.store().is_none(),
+        "--store and --oci-store-user name two stores; give one of them"
+    );
+    if nix::unistd::geteuid().is_root() {
+        // What root wrote there, the user could not change or remove.
+        anyhow::ensure!(
+            !found.has("pull") || images.pull == Pull::Never,
+            "--oci-store-user only reads the user's store: pull as that user, or leave out --pull"
+        );
+        tracing::debug!("--oci-store-user: nothing is pulled");
+        images.pull = Pull::Never;
+    }
+    Ok((Store::open(places::store_of_sudo_user()?)?, images))
+}
+
+/// Tells of a pull, if there is one.
+struct Pulling<'a> {
+    name: &'a str,
+    bar: OnceCell<Bar>,
+}
+
+impl Progress for Pulling<'_> {
+    fn blobs(&self, count: usize, bytes: u64) {
+        eprintln!("Pulling {}...", self.name);
+        self.bar.get_or_init(Bar::new).blobs(count, bytes);
+    }
+
+    fn advance(&self, digest: &str, bytes: u64) {
+        self.bar.get_or_init(Bar::new).advance(digest, bytes);
+    }
 }
 
 fn start(

@@ -1,25 +1,28 @@
+mod clearing;
+mod staging;
+
 use super::*;
 use crate::image::{Blob, Image, Parts, Trust};
 use std::os::unix::fs::PermissionsExt;
 
-fn image(name: &str) -> Image {
+pub(super) fn image(name: &str) -> Image {
     let objects = image::ARCHITECTURES.map(|a| (a.to_owned(), format!("ELF {name} {a}").into_bytes())).into();
     let parts = Parts { metadata: Some(format!("name: {name}").into_bytes()), objects, ..Parts::default() };
     Image::assemble(&parts, "2023-11-14T22:13:20Z", "v0.1.0").unwrap()
 }
 
-fn name(typed: &str) -> Reference {
+pub(super) fn name(typed: &str) -> Reference {
     Reference::parse(typed).unwrap()
 }
 
 /// An empty store in a folder of its own.
-fn store() -> (tempfile::TempDir, Store) {
+pub(super) fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().join("store")).unwrap();
     (folder, store)
 }
 
-fn blobs(store: &Store) -> usize {
+pub(super) fn blobs(store: &Store) -> usize {
     fs::read_dir(store.path().join("blobs/sha256")).unwrap().count()
 }
 
