@@ -169,7 +169,7 @@ fn of_image() {
     Usage: igx image [OPTIONS] <COMMAND>
 
     Commands:
-      build    Compile a gadget and put it into the store
+      build    Compile a gadget for amd64 and arm64 and put it into the store
       list     List the images in the store [alias: ls]
       inspect  Show what an image says about itself
       tag      Give an image another name

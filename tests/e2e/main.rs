@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod build;
 mod corpus;
 mod docker;
 #[path = "../packets/hello.rs"]
