@@ -5,6 +5,7 @@
 
 mod author;
 mod bad_input;
+mod build;
 mod corpus;
 mod docker;
 #[path = "../packets/hello.rs"]

@@ -92,7 +92,7 @@ fn cargo(place: &Place, folders: &Folders<'_>, manifest: &Path) -> Result<PathBu
     let files = artifact.filter_map(|message| Some(message.get("filenames")?.as_array()?.clone())).flatten();
     let modules =
         files.filter_map(|file| Some(file.as_str()?.to_owned())).filter(|file| file.ends_with(".wasm"));
-    let module = modules.last().ok_or_else(|| Error::NoModule(manifest.to_owned()))?;
+    let module = modules.reduce(|_, last| last).ok_or_else(|| Error::NoModule(manifest.to_owned()))?;
     Ok(match Path::new(&module).strip_prefix(&out) {
         Ok(below) => folders.out.join(below),
         Err(_) => PathBuf::from(module),

@@ -120,7 +120,7 @@ impl Editor {
 
     /// Whether `text` says what this file says and the new entry, and nothing else.
     fn only_adds(&self, text: &str, path: &[&str], value: &str) -> bool {
-        let json = |text: &str| Some(yaml::parse(text).ok()?.map_or(Ok(Json::Null), decode::json).ok()?);
+        let json = |text: &str| yaml::parse(text).ok()?.map_or(Ok(Json::Null), decode::json).ok();
         let (Some(mut wanted), Some(found)) = (json(&self.text), json(text)) else { return false };
         let mut at = &mut wanted;
         for key in path {

@@ -50,7 +50,6 @@ pub(super) fn command() -> Command {
                 .value_parser(BoolishValueParser::new())
                 .hide_possible_values(true)
                 .value_name("BOOL")
-                .conflicts_with("builder-image")
                 .help("Use this machine's compilers, as is done unless --builder-image is given"),
         )
         .arg(
@@ -115,6 +114,7 @@ fn options(matches: &ArgMatches) -> Result<Options> {
     let is = |id| matches.get_one::<bool>(id).copied();
     let container = match (matches.get_one::<String>("builder-image"), is("local")) {
         (None, Some(false)) => bail!("--local=false: say with --builder-image which image to build in"),
+        (_, Some(true)) => None,
         (image, _) => image.map(|image| Container {
             image: image.clone(),
             pull: match text("builder-image-pull") {

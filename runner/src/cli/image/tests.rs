@@ -31,6 +31,45 @@ fn help_texts() {
     "#);
     #[cfg(feature = "ebpf")]
     insta::assert_snapshot!(help(&["build"]), @r#"
+    Compile a gadget for amd64 and arm64 and put it into the store
+
+    Usage: image build [OPTIONS] <PATH>
+
+    Arguments:
+      <PATH>  Folder with program.bpf.c, gadget.yaml or both
+
+    Options:
+      -f, --file <FILE>
+              Build file [default: build.yaml in PATH, if any]
+      -t, --tag <NAME>
+              Name of the image
+      -o, --output <DIR>
+              Keep objects and modules here
+      -l, --local[=<BOOL>]
+              Use this machine's compilers, as is done unless --builder-image is
+              given
+          --builder-image <IMAGE>
+              Compile in a container of this image, by docker or podman
+          --builder-image-pull <WHEN>
+              Fetch the builder image always, when missing, or never [default:
+              always]
+          --update-metadata[=<BOOL>]
+              Write what the program has and gadget.yaml lacks into gadget.yaml
+              [default: false]
+          --validate-metadata[=<BOOL>]
+              Refuse a gadget.yaml that does not fit the program [default: true]
+          --btfgen
+              Carry kernel types, for kernels without their own
+          --btfhub-archive <DIR>
+              Where --btfgen takes kernel types: a btfhub archive
+          --builder-version <TEXT>
+              What the image says it was built by [default: igx-0.1.0]
+      -h, --help
+              Print help
+
+    Needs clang and llvm-strip, and go or cargo if build.yaml names a source as its
+    wasm; all headers are carried. The same sources and compilers give the same
+    digest anywhere if SOURCE_DATE_EPOCH says when, in seconds since 1970.
     "#);
 }
 
