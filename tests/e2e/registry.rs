@@ -68,7 +68,7 @@ fn a_password_over_tls() {
     assert_eq!(igx.ok(&["logout", "--authfile", flags[1], host]), "Logout Succeeded\n");
     let image = registry.image("team/trace_files:v1");
     let refused = igx.fails(&[&["image", "pull", &image], &flags[..]].concat());
-    assert!(refused.contains(&format!("registry answered 401; run 'igx login {host}'")), "{refused}");
+    assert!(refused.contains(&format!("; run 'igx login {host}'")), "{refused}");
     let again = igx.fails(&["logout", "--authfile", flags[1], host]);
     assert!(again.contains(&format!("not logged in to {host}")), "{again}");
 }
