@@ -201,7 +201,7 @@ fn of_image() {
 
     Commands:
       new      Start a gadget: a folder that builds and runs as it is
-      build    Compile a gadget and put it into the store
+      build    Compile a gadget for amd64 and arm64 and put it into the store
       test     Run a gadget beside workloads, and check the events it shows
       list     List the images in the store [alias: ls]
       inspect  Show what an image says about itself
