@@ -78,6 +78,7 @@ lint: ## Check formatting, clippy, scripts and that the mutants apply
 	@scripts/setup build lint
 	$(RUST) cargo fmt --all --check
 	$(RUST) cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(RUST) cargo clippy --package gadget --locked -- -D warnings
 	$(RUST) cargo clippy --package runner --no-default-features --all-targets --locked -- -D warnings
 	clang-format-16 --dry-run -Werror $(C_FILES)
 	shellcheck $(SCRIPTS)

@@ -19,8 +19,10 @@ pub use assemble::{Blob, Image, Parts};
 pub(crate) use assemble::{digest, hex_digest};
 pub use json::to_json;
 pub use manifest::{Descriptor, Index, Manifest, Platform};
+pub(crate) use read::MAX_JSON;
+#[cfg(feature = "registry")]
+pub(crate) use read::limit;
 pub use read::{Blobs, checked, children, manifest_children, read};
-pub(crate) use read::{MAX_JSON, limit};
 pub use time::{created, rfc3339};
 
 use std::collections::BTreeMap;
