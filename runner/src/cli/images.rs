@@ -3,7 +3,7 @@
 //! `igx run` has to look at them before it can parse its command line, so they are read from [`Given`] and not from
 //! what clap made of them.
 
-use clap::{Arg, ArgAction, ArgMatches, builder::BoolishValueParser};
+use clap::{Arg, ArgAction, ArgMatches};
 use gadget::policy::Policy;
 
 use super::registry;
@@ -83,7 +83,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
         .require_equals(true)
         .default_missing_value("true")
         .hide_possible_values(true)
-        .value_parser(BoolishValueParser::new())
+        .value_parser(clap::builder::BoolishValueParser::new())
         .value_name("BOOL")
         .help(help)
 }

@@ -6,7 +6,7 @@ mod query;
 mod render;
 #[cfg(feature = "ebpf")]
 mod source;
-#[cfg(test)]
+#[cfg(all(test, feature = "ebpf"))]
 mod tests;
 mod wasm;
 
