@@ -6,7 +6,7 @@ mod query;
 mod render;
 #[cfg(feature = "ebpf")]
 mod source;
-#[cfg(all(test, feature = "ebpf"))]
+#[cfg(test)]
 mod tests;
 mod wasm;
 

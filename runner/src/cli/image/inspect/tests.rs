@@ -2,6 +2,9 @@
 //!
 //! Snapshots leave out what depends on the compiler that built the object.
 
+// They look at the image that the binary carries.
+#![cfg(feature = "ebpf")]
+
 use super::*;
 use crate::instance;
 use gadget::object::{Code, Object};
