@@ -194,7 +194,8 @@ impl<'k, 'a> Selection<'k, 'a> {
                     tail.extend([out.string(text(p.name_off)), id(p.type_id)]);
                     count += 1;
                 }
-            } else {
+            } else if t.kind != TypeKind::Datasec {
+                // A section's variables are never asked for, and their words would need a count.
                 tail.extend(t.words());
             }
             out.put(self.kernel.name(t), t.kind, t.flag, count, size_or_type, &tail);

@@ -272,7 +272,7 @@ proptest! {
             bytes[at] = byte;
         }
         if let Ok(result) = minimal(&object, &kernel, &[socket_value(16, 16)], &["choice"]) {
-            prop_assert!(Btf::parse(&result).is_ok());
+            prop_assert!(Btf::parse(&result).is_ok(), "{:?}", Btf::parse(&result).err());
         }
         let _ = needs_socket_value(&object);
     }
