@@ -20,9 +20,11 @@ pub(crate) use assemble::{digest, hex_digest};
 pub use json::to_json;
 pub use manifest::{Descriptor, Index, Manifest, Platform};
 pub(crate) use read::MAX_JSON;
-#[cfg(feature = "registry")]
-pub(crate) use read::limit;
+#[cfg(feature = "signature")]
+pub(crate) use read::within;
 pub use read::{Blobs, checked, children, manifest_children, read};
+#[cfg(feature = "registry")]
+pub(crate) use read::{limit, plausible};
 pub use time::{created, rfc3339};
 
 use std::collections::BTreeMap;

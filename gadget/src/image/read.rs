@@ -20,11 +20,11 @@ pub trait Blobs {
     fn blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error>;
 }
 
-/// Reads a blob if it is no larger than `limit`, and checks size and digest.
-pub(super) fn within(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
-    let damaged = |why: String| Error::Damaged { digest: descriptor.digest.clone(), why };
+/// Refuses a descriptor that cannot be of anything in a gadget, before anything of it is read.
+pub(crate) fn plausible(descriptor: &Descriptor, limit: u64) -> Result<(), Error> {
     if !is_digest(&descriptor.digest) {
-        return Err(damaged("its digest is not sha256: and 64 of 0-9 and a-f".to_owned()));
+        let why = "its digest is not sha256: and 64 of 0-9 and a-f".to_owned();
+        return Err(Error::Damaged { digest: descriptor.digest.clone(), why });
     }
     if descriptor.size > limit {
         return Err(Error::TooLarge {
@@ -34,6 +34,13 @@ pub(super) fn within(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) -> 
             limit,
         });
     }
+    Ok(())
+}
+
+/// Reads a blob if it is no larger than `limit`, and checks size and digest.
+pub(crate) fn within(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, Error> {
+    let damaged = |why: String| Error::Damaged { digest: descriptor.digest.clone(), why };
+    plausible(descriptor, limit)?;
     let bytes = blobs.blob(descriptor)?;
     if bytes.len() as u64 != descriptor.size {
         return Err(damaged(format!("it has {} bytes and not {}", bytes.len(), descriptor.size)));

@@ -78,20 +78,7 @@ fn media_type(declared: Option<&str>, bytes: &[u8]) -> String {
 
 /// Refuses a descriptor that cannot be of anything in a gadget, before anything of it is fetched.
 pub(super) fn plausible(descriptor: &Descriptor) -> Result<(), image::Error> {
-    let limit = image::limit(&descriptor.media_type);
-    if !is_digest(&descriptor.digest) {
-        let why = "its digest is not sha256: and 64 of 0-9 and a-f".to_owned();
-        return Err(image::Error::Damaged { digest: descriptor.digest.clone(), why });
-    }
-    if descriptor.size > limit {
-        return Err(image::Error::TooLarge {
-            digest: descriptor.digest.clone(),
-            media_type: descriptor.media_type.clone(),
-            size: descriptor.size,
-            limit,
-        });
-    }
-    Ok(())
+    image::plausible(descriptor, image::limit(&descriptor.media_type))
 }
 
 /// Fetches a manifest that an index lists, and puts it into the stage.

@@ -6,8 +6,8 @@
 //!
 //! Formats: sigstore `protobuf-specs` (`sigstore_bundle.proto`, v0.3), DSSE 1.0, in-toto Statement v0.1 and v1.
 
-use super::{BUNDLE_TYPE, Fault, Format, Keys, MAX_PAYLOAD, Signer, subject, within};
-use crate::image::{Blobs, Manifest};
+use super::{BUNDLE_TYPE, Fault, Format, Keys, MAX_PAYLOAD, Signer, subject};
+use crate::image::{self, Blobs, Manifest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, SHA384, SHA512};
 use serde::Deserialize;
@@ -88,7 +88,7 @@ pub(super) fn verify(
     let [layer] = manifest.layers.as_slice() else {
         return Err(Fault::Format("it has more than one layer"));
     };
-    let bundle: Bundle = serde_json::from_slice(&within(blobs, layer, MAX_PAYLOAD)?)
+    let bundle: Bundle = serde_json::from_slice(&image::within(blobs, layer, MAX_PAYLOAD)?)
         .map_err(|_| Fault::Format("its layer is no sigstore bundle"))?;
     if !is_bundle(&bundle.media_type) {
         return Err(Fault::Format("its bundle is not of version 0.3"));

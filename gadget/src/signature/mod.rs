@@ -131,7 +131,7 @@ fn one(blobs: &dyn Blobs, candidate: &Descriptor, digest: &str, keys: &Keys) -> 
     if candidate.media_type != MANIFEST_TYPE {
         return Err(Fault::Format("it is no manifest"));
     }
-    let manifest = Manifest::parse(candidate, &within(blobs, candidate, MAX_MANIFEST)?)?;
+    let manifest = Manifest::parse(candidate, &image::within(blobs, candidate, MAX_MANIFEST)?)?;
     if let Some(subject) = manifest.subject.as_ref().filter(|subject| subject.digest != digest) {
         return Err(Fault::OtherImage(subject.digest.clone()));
     }
@@ -155,17 +155,4 @@ fn subject(blobs: &dyn Blobs, manifest: &Manifest, digest: &str) -> Result<Vec<u
     let named = |d: &&Descriptor| d.digest == digest && d.media_type == INDEX_TYPE;
     let subject = manifest.subject.as_ref().filter(named);
     Ok(image::checked(blobs, subject.ok_or(Fault::Format("its manifest does not name the index it signs"))?)?)
-}
-
-/// Reads a blob of a signature, bounded and hashed.
-fn within(blobs: &dyn Blobs, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, image::Error> {
-    if descriptor.size > limit {
-        return Err(image::Error::TooLarge {
-            digest: descriptor.digest.clone(),
-            media_type: descriptor.media_type.clone(),
-            size: descriptor.size,
-            limit,
-        });
-    }
-    image::checked(blobs, descriptor)
 }

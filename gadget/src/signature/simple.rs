@@ -3,8 +3,8 @@
 //!
 //! Format: `specs/SIGNATURE_SPEC.md` of cosign.
 
-use super::{Fault, Keys, MAX_PAYLOAD, SIMPLE_SIGNING_TYPE, Signer, within};
-use crate::image::{Blobs, Descriptor, Manifest};
+use super::{Fault, Keys, MAX_PAYLOAD, SIMPLE_SIGNING_TYPE, Signer};
+use crate::image::{self, Blobs, Descriptor, Manifest};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 
@@ -54,7 +54,7 @@ fn one(blobs: &dyn Blobs, layer: &Descriptor, digest: &str, keys: &Keys) -> Resu
     let encoded = layer.annotations.get(SIGNATURE).filter(|encoded| encoded.len() <= MAX_SIGNATURE);
     let signature = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
     let signature = signature.ok_or(Fault::Format("its layer has no signature in base64"))?;
-    let payload = within(blobs, layer, MAX_PAYLOAD)?;
+    let payload = image::within(blobs, layer, MAX_PAYLOAD)?;
     let signer = keys.signer(&payload, &signature).ok_or(Fault::OtherKey)?;
     // Signed it may be, but is it about this image?
     let Ok(Payload { critical }) = serde_json::from_slice(&payload) else {

@@ -75,9 +75,9 @@ pub(super) fn policy_args() -> [Arg; 4] {
 
 /// A flag that is true when named, and takes `=true` or `=false`.
 #[cfg(feature = "ebpf")]
-fn switch(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
+pub(super) fn switch(name: &str, help: &str) -> Arg {
+    Arg::new(name.to_owned())
+        .long(name.to_owned())
         .action(ArgAction::Set)
         .num_args(0..=1)
         .require_equals(true)
@@ -85,7 +85,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
         .hide_possible_values(true)
         .value_parser(clap::builder::BoolishValueParser::new())
         .value_name("BOOL")
-        .help(help)
+        .help(help.to_owned())
 }
 
 /// Where images come from, and which may be used. A value that is none is told later, by clap.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::BoolishValueParser, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::super::{images, registry};
 use crate::{
@@ -201,21 +201,10 @@ fn with_default(param: &Param) -> String {
     }
 }
 
-/// A flag that is true when named, and takes `=true` or `=false`.
+/// A flag that is false unless named.
 fn switch(name: &str, heading: &'static str, help: &str) -> Arg {
-    Arg::new(name.to_owned())
-        .long(name.to_owned())
-        .action(ArgAction::Set)
-        .num_args(0..=1)
-        .require_equals(true)
-        .default_missing_value("true")
-        .default_value("false")
-        .hide_default_value(true)
-        .hide_possible_values(true)
-        .value_parser(BoolishValueParser::new())
-        .value_name("BOOL")
-        .help_heading(heading)
-        .help(help.to_owned())
+    let switch = images::switch(name, help).default_value("false").hide_default_value(true);
+    switch.help_heading(heading)
 }
 
 #[cfg(test)]
