@@ -62,10 +62,8 @@ impl sealed::Sealed for Data<'_> {
 }
 impl AsData for Data<'_> {}
 
-/// Set in handles of an array's elements, which are made of the array's handle and the index: there is nothing to
+/// The highest index of an element. Its handle is made of the array's handle and the index, so there is nothing to
 /// release.
-const ELEMENT: u32 = 1 << 31;
-/// The highest index that such a handle has room for.
 const LAST_ELEMENT: u32 = 0x7fff;
 
 /// The elements of a packet of a data source that is an array.
@@ -89,7 +87,9 @@ impl Array {
         self.len() == 0
     }
 
-    /// An element. The host's handles reach the first 32,768.
+    /// An element. The host's handles reach the first 32,768. Inspektor Gadget's `ig` 0.55 finds no elements any more
+    /// once it has given a guest 65,535 handles, one of which each callback takes: where each event can be looked at
+    /// by itself, [`subscribe`](crate::DataSource::subscribe) has no such limit.
     pub fn get(&self, index: usize) -> Option<Data<'_>> {
         let index =
             u32::try_from(index).ok().filter(|at| *at <= LAST_ELEMENT && *at < host::array_len(self.raw))?;
@@ -111,12 +111,10 @@ impl Array {
             return Err(Error::Append);
         }
         let filled = fill(&Data { raw, array: PhantomData });
+        // Either call ends the element's handle.
         let added = filled.is_ok() && host::array_append(self.raw, raw);
         if !added {
             host::array_release(self.raw, raw);
-        }
-        if raw & ELEMENT == 0 {
-            host::release(raw);
         }
         filled.and(if added { Ok(()) } else { Err(Error::Append) })
     }
@@ -129,23 +127,26 @@ pub(crate) struct Source {
     pub(crate) name: Box<str>,
 }
 
-/// A packet that belongs to the guest until it is emitted.
+/// A packet that belongs to the guest until it is emitted. Its handle ends with it, emitted or released: the real host
+/// complains about handles that are released twice.
 #[derive(Debug)]
 struct Owned {
     source: Rc<Source>,
-    handle: Handle,
+    raw: u32,
     emitted: bool,
 }
 
 impl Owned {
     fn new(source: &Rc<Source>, raw: u32) -> Result<Self> {
-        let handle = Handle::new(raw).ok_or_else(|| Error::NewPacket(source.name.to_string()))?;
-        Ok(Self { source: Rc::clone(source), handle, emitted: false })
+        match raw {
+            0 => Err(Error::NewPacket(source.name.to_string())),
+            raw => Ok(Self { source: Rc::clone(source), raw, emitted: false }),
+        }
     }
 
     fn emit(mut self) -> Result {
         self.emitted = true;
-        match host::emit(self.source.handle.raw(), self.handle.raw()) {
+        match host::emit(self.source.handle.raw(), self.raw) {
             true => Ok(()),
             false => Err(Error::Emit(self.source.name.to_string())),
         }
@@ -155,7 +156,7 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         if !self.emitted {
-            host::release_packet(self.source.handle.raw(), self.handle.raw());
+            host::release_packet(self.source.handle.raw(), self.raw);
         }
     }
 }
@@ -177,7 +178,7 @@ impl Packet {
 
 impl sealed::Sealed for Packet {
     fn raw(&self) -> u32 {
-        self.0.handle.raw()
+        self.0.raw
     }
 }
 impl AsData for Packet {}
@@ -193,7 +194,7 @@ pub struct PacketArray {
 impl PacketArray {
     pub(crate) fn new(source: &Rc<Source>) -> Result<Self> {
         let owned = Owned::new(source, host::new_packet_array(source.handle.raw()))?;
-        let array = Array::new(owned.handle.raw());
+        let array = Array::new(owned.raw);
         Ok(Self { owned, array })
     }
 

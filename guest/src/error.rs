@@ -54,7 +54,9 @@ pub enum Error {
     #[error("cannot change or read whether data source {0:?} is used")]
     Reference(String),
     /// No such parameter.
-    #[error("no parameter {0:?}: declare it below `params.wasm` in the metadata")]
+    #[error(
+        "no parameter {0:?}: declare it below `params.wasm` in the metadata, and read it from `pre_start` on"
+    )]
     NoParam(String),
     /// A parameter's value is not of the type that the guest wants.
     #[error("parameter {key:?} is {value:?}: {why}")]

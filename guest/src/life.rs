@@ -8,10 +8,10 @@ use std::cell::RefCell;
 /// An error ends the run, with its text in the host's log.
 pub trait Guest: Sized + 'static {
     /// Before anything else: find and add fields, make data sources, set configuration, subscribe. The value is kept
-    /// to the end of the run.
+    /// to the end of the run. A host may also do it only to see what the gadget has: parameters have no values yet.
     fn init() -> Result<Self>;
 
-    /// After the eBPF programs are loaded, before data sources are shown.
+    /// Before the eBPF programs are attached. Parameters are there.
     fn pre_start(&mut self) -> Result {
         Ok(())
     }
@@ -26,7 +26,7 @@ pub trait Guest: Sized + 'static {
         Ok(())
     }
 
-    /// After everything has stopped. Not every host calls it.
+    /// After everything has stopped.
     fn post_stop(&mut self) -> Result {
         Ok(())
     }

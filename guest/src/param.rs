@@ -10,13 +10,32 @@ use std::{fmt::Display, str::FromStr};
 /// Room for a parameter's value, bytes.
 const ROOM: usize = 64 << 10;
 
-/// The value of a parameter, or its default. The metadata declares it below `params.wasm`; `key` is its `key`.
+/// The value of a parameter, or its default, from `pre_start` on. The metadata declares it below `params.wasm`; `key`
+/// is its `key`.
+///
+/// Inspektor Gadget's `ig` also runs `init` to find out what a gadget has, before there are any values.
 ///
 /// ```
+/// use gadget_guest::{Guest, Result, param};
+///
+/// struct Top {
+///     limit: u32,
+/// }
+///
+/// impl Guest for Top {
+///     fn init() -> Result<Self> {
+///         Ok(Self { limit: 0 })
+///     }
+///
+///     fn pre_start(&mut self) -> Result {
+///         self.limit = param("limit")?;
+///         Ok(())
+///     }
+/// }
 /// # let host = gadget_guest::mock::Host::new();
+/// # assert!(host.run::<Top>().is_err());
 /// # host.param("limit", "20");
-/// let limit: u32 = gadget_guest::param("limit")?;
-/// # assert_eq!(limit, 20);
+/// # host.run::<Top>()?;
 /// # Ok::<_, gadget_guest::Error>(())
 /// ```
 pub fn param<T>(key: &str) -> Result<T>

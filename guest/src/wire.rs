@@ -138,3 +138,49 @@ macro_rules! record {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    crate::record! {
+        #[derive(Debug, Clone, PartialEq)]
+        struct Inner {
+            a: u8,
+            b: u16,
+        }
+    }
+
+    crate::record! {
+        #[derive(Debug, Clone, PartialEq)]
+        struct Outer {
+            first: u8,
+            inner: [Inner; 2],
+            wide: u64,
+            last: i8,
+        }
+    }
+
+    #[test]
+    fn members_are_where_c_has_them() {
+        assert_eq!((Inner::SIZE, Inner::ALIGN), (4, 2));
+        assert_eq!((Outer::SIZE, Outer::ALIGN), (32, 8));
+        let inner = [Inner { a: 2, b: 0x0403 }, Inner { a: 5, b: 6 }];
+        let outer = Outer { first: 1, inner, wide: 7, last: -1 };
+        let mut bytes = vec![1, 0, 2, 0, 3, 4, 5, 0, 6, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0xff];
+        bytes.resize(32, 0);
+        assert_eq!(outer.to_bytes(), bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_for_their_length(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let read = Outer::from_bytes(&bytes);
+            prop_assert_eq!(read.is_some(), bytes.len() >= Outer::SIZE);
+            if let Some(outer) = read {
+                prop_assert_eq!(Outer::from_bytes(&outer.to_bytes()), Some(outer));
+            }
+        }
+    }
+}

@@ -27,7 +27,8 @@ pub(crate) struct Handle(u32);
 impl Handle {
     /// `None` for 0, which is the host's word for failure.
     pub(crate) fn new(raw: u32) -> Option<Self> {
-        (raw != 0).then_some(Self(raw))
+        // Not `then_some`, which would make and drop a handle 0.
+        (raw != 0).then(|| Self(raw))
     }
 
     pub(crate) fn raw(&self) -> u32 {

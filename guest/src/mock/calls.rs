@@ -1,6 +1,8 @@
 //! The host's functions as the mock answers them: as strict as the real host is where guests could err.
 
-use super::world::{ELEMENT, Object, Source, Subscription, Table, World, deliver, width, with, with_rest};
+use super::world::{
+    ELEMENT, Object, Phase, Source, Subscription, Table, World, deliver, width, with, with_rest,
+};
 use crate::{Kind, Type, host, log::Level};
 use std::{cell::RefCell, rc::Rc};
 
@@ -107,13 +109,15 @@ pub(crate) fn emit(source: u32, packet: u32) -> bool {
         Some((at, elements))
     });
     let Some((at, elements)) = found else { return false };
+    release(packet);
     let packet = deliver(at, &elements);
     with(|world| world.sources[at].emitted.push(packet));
     true
 }
 
-/// The memory is given back with the handle.
-pub(crate) fn release_packet(_source: u32, _packet: u32) {}
+pub(crate) fn release_packet(_source: u32, packet: u32) {
+    release(packet);
+}
 
 pub(crate) fn unreference(source: u32) -> bool {
     with(|world| world.source(source).map(|(_, source)| source.referenced = false).is_some())
@@ -135,13 +139,15 @@ pub(crate) fn array_append(array: u32, data: u32) -> bool {
     let append = |world: &mut World| {
         let payload = world.payload(data)?;
         world.elements(array)?.1.borrow_mut().push(payload);
+        world.handles.remove(&data);
         Some(())
     };
     with(append).is_some()
 }
 
-/// The memory is given back with the handle.
-pub(crate) fn array_release(_array: u32, _data: u32) {}
+pub(crate) fn array_release(_array: u32, data: u32) {
+    release(data);
+}
 
 pub(crate) fn array_len(array: u32) -> u32 {
     with(|world| world.elements(array).map_or(0, |(_, elements)| elements.borrow().len() as u32))
@@ -223,7 +229,10 @@ pub(crate) fn add_tag(field: u32, tag: &str) -> bool {
 }
 
 pub(crate) fn param(key: &str, to: &mut [u8]) -> bool {
-    with(|world| world.params.get(key).is_some_and(|value| put(value.as_bytes(), to)))
+    with(|world| {
+        let value = world.params.get(key).filter(|_| world.phase >= Phase::Prepared);
+        value.is_some_and(|value| put(value.as_bytes(), to))
+    })
 }
 
 pub(crate) fn set_config(key: &str, value: &str, kind: u32) -> bool {
@@ -250,14 +259,15 @@ pub(crate) fn new_map(name: &str, kind: u32, key: u32, value: u32, max: u32) -> 
 pub(crate) fn get_map(name: &str) -> u32 {
     with(|world| {
         let found = world.maps.iter().position(|map| map.name == name && !map.of_guest);
-        found.filter(|_| world.started).map_or(0, |at| world.add(Object::Map(at)))
+        found.filter(|_| world.phase == Phase::Started).map_or(0, |at| world.add(Object::Map(at)))
     })
 }
 
 pub(crate) fn map_lookup(map: u32, key: &[u8], to: &mut [u8]) -> bool {
     let look = |world: &mut World| {
         let table = world.map(map)?;
-        let mut value = table.entries.get(key)?.clone();
+        // As the real host does it.
+        let Some(mut value) = table.entries.get(key).cloned() else { return Some(()) };
         if table.of_maps {
             let at = u32::from_le_bytes(value.as_slice().try_into().ok()?);
             value = world.add(Object::Map(at as usize)).to_le_bytes().to_vec();
@@ -302,7 +312,9 @@ pub(crate) fn map_release(map: u32) {
 
 pub(crate) fn release(handle: u32) {
     with_rest(|world| {
-        world.handles.remove(&handle);
+        if world.handles.remove(&handle).is_none() {
+            world.logs.push((Level::Warn, format!("handle {handle} not found")));
+        }
     });
 }
 

@@ -3,8 +3,8 @@
 //! A test says what the gadget would have (data sources, maps, parameters), runs the guest, sends events through it and
 //! looks at what came out. See the example at the [crate's page](crate).
 //!
-//! Where a real host is strict, the mock is: values have to fit their fields, an array's handles run out, maps are
-//! there from `start` on, the data source passed to callbacks is of no use.
+//! Where a real host is strict, the mock is: values have to fit their fields, an array's handles run out, parameters
+//! are there from `pre_start` on, maps from `start` on, the data source passed to callbacks is of no use.
 #![allow(
     clippy::panic,
     reason = "a mock is part of a test; a test that asks for what is not there has to end"
@@ -21,7 +21,7 @@ pub use world::Record;
 
 use crate::{Guest, Kind, Result, Type, Wire, life, log::Level, subscription};
 use std::{cell::RefCell, marker::PhantomData, rc::Rc};
-use world::{Elements, Field, Payload, Source as State, Table as MapState, with};
+use world::{Elements, Field, Payload, Phase, Source as State, Table as MapState, with};
 
 /// The mock host of this thread. A new one forgets all that was before.
 #[derive(Debug)]
@@ -134,9 +134,11 @@ impl Host {
 
     /// Runs a guest up to the point where events come: `init`, `pre_start`, `start`.
     pub fn run<G: Guest>(&self) -> Result {
+        with(|world| world.phase = Phase::Init);
         life::init::<G>()?;
+        with(|world| world.phase = Phase::Prepared);
         life::step(life::Step::PreStart)?;
-        with(|world| world.started = true);
+        with(|world| world.phase = Phase::Started);
         life::step(life::Step::Start)
     }
 

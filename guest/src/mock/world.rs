@@ -70,13 +70,25 @@ pub(crate) type Syscall = (u32, String, Vec<(String, bool)>);
 /// The fields of an event by name.
 pub type Record = BTreeMap<String, Value>;
 
+/// How far the guest's life has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Nothing but `init` was called: parameters have no values yet.
+    #[default]
+    Init,
+    /// From `pre_start` on.
+    Prepared,
+    /// From `start` on there are maps.
+    Started,
+}
+
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) handles: HashMap<u32, Object>,
     last: u32,
     pub(crate) sources: Vec<Source>,
     pub(crate) maps: Vec<Table>,
-    pub(crate) started: bool,
+    pub(crate) phase: Phase,
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) logs: Vec<(Level, String)>,

@@ -1,27 +1,38 @@
 //! Says in words what each event of the data source `open` tells in several fields.
 
+use std::{cell::Cell, rc::Rc};
+
 use gadget_guest::{DataSource, Guest, Result, debug, param};
 
-struct WhoOpens;
+struct WhoOpens {
+    /// Longest file name shown; shared with the subscription, as parameters are known after it is made.
+    longest: Rc<Cell<usize>>,
+}
 
 impl Guest for WhoOpens {
     fn init() -> Result<Self> {
-        let longest: usize = param("shorten")?;
+        let longest = Rc::new(Cell::new(0));
         let opens = DataSource::get("open")?;
         let comm = opens.field::<String>("proc.comm")?;
         let name = opens.field::<String>("fname")?;
         let flags = opens.field::<i32>("flags_raw")?;
         let summary = opens.add_field::<String>("summary")?;
 
+        let limit = Rc::clone(&longest);
         opens.subscribe(0, move |event| {
             let (who, does) = (comm.get(event)?, action(flags.get(event)?));
             let what = name.with(event, |name| match name {
                 "" => "a file whose name cannot be read".to_owned(),
-                name => shorten(name, longest),
+                name => shorten(name, limit.get()),
             })?;
             summary.set(event, &format!("{who} {does} {what}"))
         })?;
-        Ok(Self)
+        Ok(Self { longest })
+    }
+
+    fn pre_start(&mut self) -> Result {
+        self.longest.set(param("shorten")?);
+        Ok(())
     }
 
     fn stop(&mut self) -> Result {
@@ -59,6 +70,7 @@ fn shorten(name: &str, longest: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use gadget_guest::{
         Kind,
         mock::{Host, Record, Source},
