@@ -31,7 +31,7 @@ impl Event {
     }
 
     /// Asks that the event go no further. `igx` does so; Inspektor Gadget's `ig` has no word for it and shows the
-    /// event as the guest left it, so set the fields all the same.
+    /// event as the guest left it, so set the fields all the same, or ask [`host_is_igx`](crate::host_is_igx).
     pub fn discard(&self) {
         self.discarded.set(true);
     }

@@ -85,8 +85,10 @@ impl DataSource {
         }
     }
 
-    /// An empty event on this data source. Under Inspektor Gadget's `ig` it has room only for fields that were added,
-    /// not for those of an eBPF struct.
+    /// An empty event on this data source.
+    ///
+    /// On a data source of an eBPF program ask [`host_is_igx`](crate::host_is_igx) first: in Inspektor Gadget's `ig` there
+    /// is no room for the program's fields, and setting one ends the run.
     pub fn packet(&self) -> Result<Packet> {
         Packet::new(&self.0)
     }

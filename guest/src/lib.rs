@@ -59,7 +59,7 @@ pub use error::{Error, Result};
 pub use field::Field;
 pub use host::API_VERSION;
 pub use kernel::{Syscall, SyscallParam, should_discard_mntns, symbol_exists};
-pub use life::Guest;
+pub use life::{Guest, host_is_igx};
 pub use map::{Map, MapType, Update};
 pub use param::{param, set_config};
 pub use perf::PerfReader;

@@ -1,7 +1,7 @@
 //! A guest's life: one value of the author's type, made when the host says so and called at each step.
 
 use crate::{error::Result, subscription};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// What a guest does at each step of a run. Only [`init`](Self::init) has to be written.
 ///
@@ -58,7 +58,21 @@ impl<G: Guest> Steps for G {
 }
 
 thread_local! {
+    static IGX: Cell<bool> = const { Cell::new(false) };
     static GUEST: RefCell<Option<Box<dyn Steps>>> = const { RefCell::new(None) };
+}
+
+/// Whether the host is `igx`, which lets guests do more than Inspektor Gadget's `ig`: discard events, and make packets
+/// with all fields on data sources of eBPF programs. In `ig` such a packet ends the run when one of the program's fields
+/// is set.
+pub fn host_is_igx() -> bool {
+    IGX.get()
+}
+
+/// What `igxHost` does, which only `igx` calls, and before `gadgetInit`.
+#[doc(hidden)]
+pub fn export_igx() {
+    IGX.set(true);
 }
 
 pub(crate) fn init<G: Guest>() -> Result {
@@ -78,6 +92,7 @@ pub(crate) fn step(step: Step) -> Result {
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn clear() {
     drop(GUEST.take());
+    IGX.set(false);
 }
 
 /// What `gadgetInit` does.
@@ -115,6 +130,9 @@ fn report(result: Result) -> i32 {
 
 /// Makes a type the guest of its module: exports the functions that the host calls. Once in a crate, of type `cdylib`.
 ///
+/// Two exports have names that begin with `igx`; other hosts do not know them: `igxHost`, called before `gadgetInit`, and
+/// `igxDataSourceCallback`, called in place of `dataSourceCallback`, whose result 1 discards the event.
+///
 /// On other targets than WebAssembly it only checks that the type is a [`Guest`](crate::Guest).
 #[macro_export]
 macro_rules! export {
@@ -127,6 +145,12 @@ macro_rules! export {
             #[unsafe(export_name = "gadgetAPIVersion")]
             extern "C" fn version() -> u64 {
                 $crate::API_VERSION
+            }
+
+            #[cfg(target_family = "wasm")]
+            #[unsafe(export_name = "igxHost")]
+            extern "C" fn igx() {
+                $crate::life::export_igx();
             }
 
             #[cfg(target_family = "wasm")]

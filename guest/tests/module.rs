@@ -83,6 +83,7 @@ fn the_module_is_small_and_has_what_hosts_call() {
         "gadgetPostStop",
         "dataSourceCallback",
         "igxDataSourceCallback",
+        "igxHost",
     ] {
         assert!(exports.contains(&wanted), "{wanted} is not among {exports:?}");
     }

@@ -75,7 +75,7 @@ pub(crate) fn add_field(source: u32, name: &str, kind: u32) -> u32 {
         if source.fields.iter().any(|field| field.name == name) {
             return 0;
         }
-        source.add_field(name, kind, None);
+        source.add_field(name, kind, None, true);
         let field = source.fields.len() - 1;
         world.add(Object::Field(at, field))
     })
@@ -84,7 +84,7 @@ pub(crate) fn add_field(source: u32, name: &str, kind: u32) -> u32 {
 pub(crate) fn new_packet_single(source: u32) -> u32 {
     with(|world| match world.source(source) {
         Some((at, source)) if source.kind == Type::Single => {
-            let payload = world.empty(at);
+            let payload = world.made(at);
             world.add(Object::Data(payload))
         }
         _ => 0,
@@ -130,7 +130,7 @@ pub(crate) fn is_referenced(source: u32) -> u32 {
 pub(crate) fn array_new(array: u32) -> u32 {
     with(|world| {
         let Some((source, _)) = world.elements(array) else { return 0 };
-        let payload = world.empty(source);
+        let payload = world.made(source);
         world.add(Object::Data(payload))
     })
 }
@@ -212,6 +212,7 @@ pub(crate) fn set_buffer(field: u32, data: u32, kind: u32, value: &[u8]) -> bool
         }
         match len {
             None => *bytes = value.to_vec(),
+            Some(len) if bytes.len() != len => return None,
             Some(len) if text => {
                 *bytes = value[..value.len().min(len)].to_vec();
                 bytes.resize(len, 0);

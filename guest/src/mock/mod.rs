@@ -47,12 +47,6 @@ impl Default for Host {
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        reset();
-    }
-}
-
 /// Drops the guest first: it gives its handles back.
 fn reset() {
     life::clear();
@@ -64,6 +58,16 @@ impl Host {
     /// A host without anything.
     pub fn new() -> Self {
         reset();
+        life::export_igx();
+        Self { thread: PhantomData }
+    }
+
+    /// A host that can do no more than Inspektor Gadget's `ig`: nothing is discarded, and on data sources made here a
+    /// guest's packets have no room for the fields that they were made with. (Setting one is an error here; there it
+    /// ends the run.)
+    pub fn upstream() -> Self {
+        reset();
+        with(|world| world.upstream = true);
         Self { thread: PhantomData }
     }
 
@@ -206,13 +210,13 @@ impl Builder {
 
     /// Adds a field.
     pub fn field(mut self, name: &str, kind: Kind) -> Self {
-        self.0.add_field(name, kind, None);
+        self.0.add_field(name, kind, None, false);
         self
     }
 
     /// Adds a `char` array of `len` bytes, as a struct in eBPF has it.
     pub fn chars(mut self, name: &str, len: usize) -> Self {
-        self.0.add_field(name, Kind::CString, Some(len));
+        self.0.add_field(name, Kind::CString, Some(len), false);
         self
     }
 
@@ -237,8 +241,8 @@ impl State {
         }
     }
 
-    pub(crate) fn add_field(&mut self, name: &str, kind: Kind, len: Option<usize>) {
-        self.fields.push(Field { name: name.to_owned(), kind, len, tags: Vec::new() });
+    pub(crate) fn add_field(&mut self, name: &str, kind: Kind, len: Option<usize>, of_guest: bool) {
+        self.fields.push(Field { name: name.to_owned(), kind, len, tags: Vec::new(), of_guest });
     }
 
     fn named(&self, name: &str) -> (usize, &Field) {

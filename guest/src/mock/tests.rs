@@ -329,3 +329,27 @@ fn sources_are_taken_out_of_use_and_fields_tagged() {
     assert!(!host.is_referenced(source));
     assert_eq!(host.tags(source, "f"), ["name:f"]);
 }
+
+#[test]
+fn under_upstream_nothing_is_discarded_and_made_packets_lack_the_programs_fields() {
+    for more in [false, true] {
+        let host = if more { Host::new() } else { Host::upstream() };
+        let source = host.data_source("s").chars("comm", 16).field("pid", Kind::Uint32).build();
+        init(&host, move || {
+            assert_eq!(crate::host_is_igx(), more);
+            let source = DataSource::get("s")?;
+            let (comm, pid) = (source.field::<String>("comm")?, source.field::<u32>("pid")?);
+            let own = source.add_field::<u32>("own")?;
+            let packet = source.packet()?;
+            assert_eq!(comm.set(&packet, "x").is_ok(), more);
+            assert_eq!(pid.set(&packet, 1).is_ok(), more);
+            own.set(&packet, 1)?;
+            source.subscribe(0, |event| {
+                event.discard();
+                Ok(())
+            })
+        })
+        .unwrap();
+        assert_eq!(host.emit(source, &[]).is_none(), more);
+    }
+}

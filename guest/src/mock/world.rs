@@ -50,6 +50,7 @@ pub(crate) struct Field {
     /// Length of a member of an eBPF struct; others are as long as their value.
     pub(crate) len: Option<usize>,
     pub(crate) tags: Vec<String>,
+    pub(crate) of_guest: bool,
 }
 
 #[derive(Default)]
@@ -89,6 +90,8 @@ pub(crate) struct World {
     pub(crate) sources: Vec<Source>,
     pub(crate) maps: Vec<Table>,
     pub(crate) phase: Phase,
+    /// Whether it can do no more than Inspektor Gadget's `ig`.
+    pub(crate) upstream: bool,
     pub(crate) params: BTreeMap<String, String>,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) logs: Vec<(Level, String)>,
@@ -171,9 +174,21 @@ impl World {
 
     /// An event of `source` with nothing but zeros in it.
     pub(crate) fn empty(&self, source: usize) -> Payload {
-        let buffers = self.sources[source].fields.iter();
-        let len = |field: &Field| field.len.or_else(|| width(field.kind)).unwrap_or(0);
-        Rc::new(RefCell::new(buffers.map(|field| vec![0; len(field)]).collect()))
+        self.zeros(source, |_| true)
+    }
+
+    /// An event of the guest's own.
+    pub(crate) fn made(&self, source: usize) -> Payload {
+        self.zeros(source, |field| field.of_guest || !self.upstream)
+    }
+
+    fn zeros(&self, source: usize, has_room: impl Fn(&Field) -> bool) -> Payload {
+        let len = |field: &Field| match has_room(field) {
+            true => field.len.or_else(|| width(field.kind)).unwrap_or(0),
+            false => 0,
+        };
+        let fields = self.sources[source].fields.iter();
+        Rc::new(RefCell::new(fields.map(|field| vec![0; len(field)]).collect()))
     }
 
     pub(crate) fn record(&self, source: usize, payload: &Payload) -> Record {
@@ -199,7 +214,7 @@ fn call(object: Object, callback: u64) -> bool {
     let handle = with(|world| world.add(object));
     let verdict = subscription::dispatch(callback, handle);
     with(|world| world.handles.remove(&handle));
-    verdict == subscription::Verdict::Discard
+    verdict == subscription::Verdict::Discard && !with(|world| world.upstream)
 }
 
 /// Sends a packet through the guest's subscriptions, lowest priority first. What is left of it.
