@@ -118,7 +118,7 @@ pub fn export_callback(id: u64, data: u32) -> i32 {
     }
 }
 
-fn report(result: Result) -> i32 {
+pub(crate) fn report(result: Result) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {

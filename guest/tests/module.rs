@@ -1,5 +1,6 @@
 //! The example's guest as a module: what it exports, what it needs, how large it is. Skipped, saying so, where Rust
 //! cannot compile for wasm32-wasip1.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{env, fs, path::Path, process::Command};
 

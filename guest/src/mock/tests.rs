@@ -1,5 +1,7 @@
 use super::*;
-use crate::{DataSource, Error, Field, Map, MapType, PerfReader, Syscall, SyscallParam, Update};
+use crate::{
+    DataSource, Error, Field, Map, MapType, PerfReader, Syscall, SyscallParam, Update, life::report,
+};
 
 thread_local! {
     /// What a guest does in its steps, so that each test can say it in place.
@@ -75,6 +77,8 @@ fn a_char_array_is_read_to_its_nul_and_cut_when_set() {
         DataSource::get("s")?.subscribe(0, move |event| {
             assert_eq!(comm.get(event)?, "ab");
             assert_eq!(comm.with(event, str::len)?, 2);
+            // Reading within a loan of the text does not change it.
+            comm.with(event, |text| assert_eq!((comm.get(event).as_deref(), text), (Ok("ab"), "ab")))?;
             comm.set(event, "longer")
         })
     })
@@ -352,4 +356,30 @@ fn under_upstream_nothing_is_discarded_and_made_packets_lack_the_programs_fields
         .unwrap();
         assert_eq!(host.emit(source, &[]).is_none(), more);
     }
+}
+
+#[test]
+fn the_entry_point_gives_the_verdict_and_survives_numbers_nobody_has() {
+    let host = Host::new();
+    host.data_source("s").build();
+    init(&host, || {
+        DataSource::get("s")?.subscribe(0, |event| {
+            event.discard();
+            Ok(())
+        })?;
+        DataSource::get("s")?.subscribe(0, |_| Ok(()))
+    })
+    .unwrap();
+    assert_eq!([life::export_callback(0, 7), life::export_callback(1, 7)], [1, 0]);
+    assert_eq!([life::export_callback(2, 7), life::export_callback(u64::MAX, 7)], [0, 0]);
+    assert_eq!(warnings(&host).len(), 2);
+}
+
+#[test]
+fn a_step_that_fails_is_told_to_the_host_with_its_reason() {
+    let host = Host::new();
+    INIT.set(Some(Box::new(|| Err("no such luck".into()))));
+    assert_eq!(report(life::init::<Scripted>()), 1);
+    assert_eq!(host.logs(), [(Level::Error, "no such luck".to_owned())]);
+    assert_eq!(report(life::init::<Scripted>()), 0);
 }
