@@ -60,8 +60,8 @@ impl Scalar {
     pub fn from_number(number: u32) -> Option<Self> {
         use Scalar::*;
         const ALL: [Scalar; 15] = [
-            Invalid, Bool, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64, Float32, Float64, String,
-            CString, Bytes,
+            Invalid, Bool, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64, Float32, Float64,
+            String, CString, Bytes,
         ];
         ALL.get(number as usize).copied()
     }

@@ -1,0 +1,1 @@
+//! A host made of nothing, and guests written by hand.
