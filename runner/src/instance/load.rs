@@ -81,7 +81,7 @@ fn load_object(
     let filter_map = if gadget.has_map(FILTER_MAP) { Some(containers::filter_map()?) } else { None };
 
     let mut loader = Loader { btf: types, ..Loader::default() };
-    for param in &gadget.params {
+    for param in gadget.params.iter().filter(|p| !p.variable.is_empty()) {
         if let Some(value) = options.params.get(&param.key) {
             let bytes = param::encode(&param.key, &param.kind, param.size, value)?;
             loader.variables.push((param.variable.clone(), bytes));

@@ -6,14 +6,16 @@ mod builtin;
 mod containers;
 mod events;
 mod gadget;
+mod guest;
 mod load;
 mod lookup;
 mod pipeline;
 mod resolve;
 mod run;
+mod step;
 
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
-pub use gadget::{Error as GadgetError, Gadget, Param, Source};
+pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};
 pub use pipeline::{Error as PrepareError, data_sources};
 pub use resolve::{Error as ResolveError, Pull, resolve};
 pub use run::{Error, Loss, Notice, Options, Summary, run};

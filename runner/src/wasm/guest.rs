@@ -156,6 +156,17 @@ impl Guest {
         }
     }
 
+    /// Calls the guest's function for `stage`, with the data sources as they were sealed.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn call_sealed(&mut self, stage: Stage) -> Result<(), Error> {
+        let mut sources = std::mem::take(&mut self.store.data_mut().sources);
+        let result = self.call(stage, &mut sources);
+        self.store.data_mut().sources = sources;
+        result
+    }
+
     /// Tells the guest what the data sources have become, before it is called for events.
     pub fn seal(&mut self, sources: &[DataSource]) {
         self.store.data_mut().sources = sources.to_vec();
