@@ -26,7 +26,9 @@ impl DataSource {
         source.annotate(metadata);
         let mut enums = Vec::new();
         source.add_struct(&tracer.structure, 0, metadata, &mut enums);
+        let first = source.fields.len();
         source.add_rest();
+        source.describe_added(first, metadata);
         (source, enums)
     }
 

@@ -1,6 +1,6 @@
 //! A gadget's guest: starting it, and what the machine offers to it.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Instant};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
@@ -35,6 +35,7 @@ pub(super) struct Started {
 /// Starts the gadget's guest, if it has one. `params` are the values that were given.
 pub(super) fn start(gadget: &Gadget, params: &BTreeMap<String, String>) -> Result<Option<Started>, Error> {
     let Some(module) = &gadget.image.wasm else { return Ok(None) };
+    let began = Instant::now();
     let mut machine = Machine::default();
     machine.params = gadget.params.iter().map(|p| (p.key.clone(), p.default.clone())).collect();
     machine.params.extend(params.clone());
@@ -59,6 +60,11 @@ pub(super) fn start(gadget: &Gadget, params: &BTreeMap<String, String>) -> Resul
         data.describe_added(before.get(at).copied().unwrap_or(0), &gadget.metadata);
         sources.push(Source { data, enums, origin });
     }
+    tracing::debug!(
+        "guest started in {:.1?}, with {} KiB of memory",
+        began.elapsed(),
+        guest.memory_size() >> 10
+    );
     Ok(Some(Started { guest, sources, machine }))
 }
 

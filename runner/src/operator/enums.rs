@@ -124,7 +124,8 @@ mod tests {
     fn named(scalar: Scalar, raw: &[u8], bitfield: bool, values: &[(&str, i64)]) -> String {
         let mut ds = Source::new("s").number("op_raw", scalar, "op").done();
         let values = values.iter().map(|&(n, v)| (n.to_owned(), v)).collect();
-        let field = EnumField { field: 0, target: "op".into(), bitfield, separator: "|".into(), values };
+        let field =
+            EnumField { field: 0, target: "op".into(), text: None, bitfield, separator: "|".into(), values };
         let mut enums = Enums::attach(&mut ds, vec![field]).unwrap();
         assert!(ds.fields[0].hidden && !ds.fields[1].hidden);
         event(&ds, &bytes(&ds, &[("op_raw", raw)]), |e| {

@@ -8,6 +8,10 @@ use wasmi::TrapCode;
 pub enum Error {
     #[error("guest {guest}: not a module that can be run: {why}; the image is damaged or needs a later igx")]
     Module { guest: String, why: String },
+    #[error(
+        "guest {guest}: wants {import}, which there is not in version 1 of the guest API; it needs a later igx"
+    )]
+    Import { guest: String, import: String },
     #[error("guest {guest}: written for version {found} of the guest API; this igx has version 1")]
     Version { guest: String, found: u64 },
     #[error("guest {guest}: exports no function {function} of the type that the guest API says")]

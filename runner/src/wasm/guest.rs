@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use wasmi::{
     CompilationMode, Config, Engine, Instance, Linker, Module, Store, StoreLimitsBuilder, TypedFunc,
+    errors::{ErrorKind, LinkerError},
 };
 
 use super::{
@@ -110,7 +111,17 @@ impl Guest {
         store.set_fuel(limits.start_fuel).map_err(refuse)?;
         let mut linker = Linker::new(&engine);
         call::define(&mut linker).and_then(|()| wasi::define(&mut linker, &module)).map_err(refuse)?;
-        let instance = linker.instantiate_and_start(&mut store, &module).map_err(refuse)?;
+        let instance = linker.instantiate_and_start(&mut store, &module);
+        let instance = instance.map_err(|error| match Stop::from(&error) {
+            Stop::Other(_) => match error.kind() {
+                ErrorKind::Linker(LinkerError::MissingDefinition { name: import, .. }) => {
+                    let import = format!("{}.{}", import.module(), import.name());
+                    Error::Import { guest: name.to_owned(), import }
+                }
+                _ => refuse(error),
+            },
+            why => Error::Stopped { guest: name.to_owned(), function: "its start function", why },
+        })?;
         let callback = instance.get_typed_func(&store, "dataSourceCallback").ok();
         let mut guest = Self { name: name.to_owned(), store, instance, callback, limits, stopped: false };
         guest.initialize()?;

@@ -69,17 +69,20 @@ pub(super) struct Inside<'a> {
 /// # Errors
 /// When the guest has used up its instructions.
 pub(super) fn enter<'a>(caller: &'a mut Caller<'_, State>, bytes: usize) -> Result<Inside<'a>, wasmi::Error> {
+    if caller.data().memory.is_none() {
+        let memory = caller.get_export("memory").and_then(wasmi::Extern::into_memory);
+        caller.data_mut().memory = memory;
+    }
+    let memory = caller.data().memory;
+    // A length is the guest's word: what does not lie in its memory is not copied.
+    let bytes = bytes.min(memory.map_or(0, |memory| memory.data_size(&*caller)));
     let price = CALL_FUEL + bytes as u64 / BYTES_PER_FUEL;
     let left = caller.get_fuel()?.checked_sub(price);
     caller.set_fuel(left.unwrap_or(0))?;
     if left.is_none() {
         return Err(wasmi::TrapCode::OutOfFuel.into());
     }
-    if caller.data().memory.is_none() {
-        let memory = caller.get_export("memory").and_then(wasmi::Extern::into_memory);
-        caller.data_mut().memory = memory;
-    }
-    let Some(memory) = caller.data().memory else {
+    let Some(memory) = memory else {
         return Ok(Inside { memory: &mut [], state: caller.data_mut() });
     };
     let (memory, state) = memory.data_and_store_mut(caller);

@@ -15,6 +15,8 @@ mod call;
 mod error;
 mod guest;
 mod host;
+#[cfg(test)]
+mod hostile;
 mod memory;
 mod objects;
 mod state;
