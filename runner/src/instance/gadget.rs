@@ -122,11 +122,16 @@ impl Gadget {
         Ok(Self { image, metadata, object, sources, params, started: RefCell::default() })
     }
 
-    /// Where programs are attached instead of what their sections say, by lower-case name.
-    pub fn attach_targets(&self) -> BTreeMap<String, String> {
-        let programs = self.metadata.programs.iter();
-        let targets = programs.filter(|(_, p)| !p.attach_to.is_empty());
-        targets.map(|(name, p)| (name.to_lowercase(), p.attach_to.clone())).collect()
+    /// Where programs are attached instead of what their sections say, by lower-case name. `settings` are those of
+    /// the gadget's guest, which win over gadget.yaml's.
+    pub fn attach_targets(&self, settings: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let programs = self.metadata.programs.iter().map(|(name, p)| (name.to_lowercase(), &p.attach_to));
+        let set = settings.iter().filter_map(|(key, target)| {
+            let key = key.to_lowercase();
+            let name = key.strip_prefix("programs.")?.strip_suffix(".attach_to")?;
+            Some((name.to_owned(), target))
+        });
+        programs.chain(set).filter(|(_, target)| !target.is_empty()).map(|(n, t)| (n, t.clone())).collect()
     }
 
     /// Whether the object declares the map `name`.

@@ -7,6 +7,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 use super::{
     gadget::{Gadget, Origin, Source},
     pipeline::named_enums,
+    syscall,
 };
 use crate::{
     container::{Lookup, Selector},
@@ -15,7 +16,7 @@ use crate::{
         enums::Enums,
         format::{syscall_name, syscall_number},
     },
-    wasm::{Error, Guest, Host, Level, Limits, MapId, NewMap, Stage},
+    wasm::{Error, Guest, Host, Level, Limits, MapId, NewMap, Stage, SyscallDeclaration},
 };
 
 /// Flags of `bpf_map_update_elem` that a guest may use: any, only new, only existing, locked.
@@ -36,10 +37,9 @@ pub(super) struct Started {
 pub(super) fn start(gadget: &Gadget, params: &BTreeMap<String, String>) -> Result<Option<Started>, Error> {
     let Some(module) = &gadget.image.wasm else { return Ok(None) };
     let began = Instant::now();
-    let mut machine = Machine::default();
-    machine.params = gadget.params.iter().map(|p| (p.key.clone(), p.default.clone())).collect();
-    machine.params.extend(params.clone());
-    let machine = Rc::new(RefCell::new(machine));
+    let defaults = gadget.params.iter().map(|p| (p.key.clone(), p.default.clone()));
+    let params = defaults.chain(params.clone()).collect();
+    let machine = Rc::new(RefCell::new(Machine { params, ..Machine::default() }));
     let offer = Offer { machine: Rc::clone(&machine), name: gadget.metadata.name.clone() };
     let mut guest = Guest::new(&gadget.metadata.name, module, Box::new(offer), Limits::default())?;
 
@@ -207,6 +207,10 @@ impl Host for Offer {
 
     fn syscall_number(&self, name: &str) -> Option<u32> {
         syscall_number(&name.to_uppercase())
+    }
+
+    fn syscall_declaration(&mut self, name: &str) -> Option<SyscallDeclaration> {
+        syscall::declaration(name)
     }
 
     fn symbol_exists(&mut self, name: &str) -> bool {

@@ -13,6 +13,7 @@ mod pipeline;
 mod resolve;
 mod run;
 mod step;
+mod syscall;
 
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
 pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};

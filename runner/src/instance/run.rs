@@ -120,11 +120,13 @@ pub fn run(
         notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));
     }
     let (sources, guest, machine) = start_guest(gadget, options)?;
+    let settings = guest.as_ref().map(|guest| guest.config().clone()).unwrap_or_default();
+    let targets = gadget.attach_targets(&settings);
     let deadline = options.timeout.and_then(|t| Instant::now().checked_add(t));
     // Neither needs the other, and both take some milliseconds.
     let (collection, loaded) = thread::scope(|scope| {
         let collection = scope.spawn(|| Collection::start(&options.containers));
-        let loaded = load::load(gadget, options);
+        let loaded = load::load(gadget, options, &targets);
         (collection.join(), loaded)
     });
     let collection = Arc::new(collection.map_err(|_| Error::Thread)??);
@@ -146,7 +148,7 @@ pub fn run(
     }
     let mut pipelines =
         pipeline::prepare(gadget, &sources, guest, options, || collection.lookup(), kernel_types)?;
-    let mut attached = attach::attach(&loaded, &gadget.attach_targets())?;
+    let mut attached = attach::attach(&loaded, &targets)?;
     let socket_filters = std::mem::take(&mut attached.socket_filters);
     let follower = Arc::new(Follower {
         selector: if options.host { Selector::default() } else { options.selector.clone() },

@@ -175,7 +175,7 @@ fn wrong_handles_and_spans_are_errors() {
                 format!("$newPacket {handle}"),
                 format!("$newArray {handle}"),
                 format!("$emit {handle} (local.get 2)"),
-                format!("$emit (global.get $ds) (local.get 2)"),
+                "$emit (global.get $ds) (local.get 2)".to_owned(),
                 format!("$releasePacket {handle} {handle}"),
                 format!("$arrayNew {handle}"),
                 format!("$arrayAppend {handle} {handle}"),

@@ -180,9 +180,7 @@ pub(super) fn packet(number: i32, comm: &str) -> Packet {
     let mut data = number.to_le_bytes().to_vec();
     data.extend_from_slice(comm.as_bytes());
     data.resize(12, 0);
-    let mut packet = Packet::default();
-    packet.data = data;
-    packet
+    Packet { data, ..Packet::default() }
 }
 
 /// A guest of `body` that has been initialized, its host, and the data sources as it left them.
