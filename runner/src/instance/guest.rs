@@ -1,6 +1,11 @@
 //! A gadget's guest: starting it, and what the machine offers to it.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashSet},
+    rc::Rc,
+    time::Instant,
+};
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
@@ -90,6 +95,8 @@ pub(super) struct Machine {
     /// Which containers are shown; all if there is none.
     pub(super) shown: Option<(Lookup, Selector)>,
     open: Vec<Option<MapHandle>>,
+    /// The kernel's symbols, once they were asked for.
+    symbols: Option<HashSet<Box<str>>>,
 }
 
 impl Machine {
@@ -114,6 +121,12 @@ impl Machine {
 fn is_plain(map_type: MapType) -> bool {
     use MapType::*;
     matches!(map_type, Hash | Array | LruHash | Queue | Stack | LpmTrie)
+}
+
+/// The names of the kernel's symbols; none where the kernel does not tell.
+fn symbols() -> HashSet<Box<str>> {
+    let lines = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    lines.lines().filter_map(|line| Some(line.split_whitespace().nth(2)?.into())).collect()
 }
 
 /// The machine as a guest sees it.
@@ -214,8 +227,8 @@ impl Host for Offer {
     }
 
     fn symbol_exists(&mut self, name: &str) -> bool {
-        let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-        symbols.lines().filter_map(|line| line.split_whitespace().nth(2)).any(|symbol| symbol == name)
+        let mut machine = self.machine.borrow_mut();
+        machine.symbols.get_or_insert_with(symbols).contains(name)
     }
 
     fn discards(&self, mntns: u64) -> bool {

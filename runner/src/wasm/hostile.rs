@@ -12,6 +12,10 @@ fn at_start(body: &str) -> String {
 
 /// What comes of an event for a guest whose callback has this body.
 fn at_event(body: &str) -> (Result<bool, String>, Guest) {
+    at_event_with(body, LIMITS)
+}
+
+fn at_event_with(body: &str, limits: Limits) -> (Result<bool, String>, Guest) {
     let module = format!(
         r#"(func (export "gadgetInit") (result i32)
              (global.set $ds (call $getDataSource @"events"))
@@ -21,7 +25,7 @@ fn at_event(body: &str) -> (Result<bool, String>, Guest) {
            (func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0))))
            (func (export "dataSourceCallback") (param i64 i32 i32) (local $i i32) {body})"#
     );
-    let (mut guest, _, sources) = start(&module).unwrap();
+    let (mut guest, _, sources) = start_with(&module, limits).unwrap();
     let result = pass(&mut guest, &sources, packet(1, "a"));
     (result.map(|kept| kept.is_some()).map_err(|error| error.to_string()), guest)
 }
@@ -210,7 +214,7 @@ fn wrong_handles_and_spans_are_errors() {
         }
         calls.push_str(&format!("(drop (call $poll {handle} {handle} (i32.const 2) {handle}))"));
     }
-    let (result, guest) = at_event(&calls);
+    let (result, guest) = at_event_with(&calls, Limits::default());
     assert_eq!(result, Ok(true));
     assert!(!guest.is_stopped());
 }

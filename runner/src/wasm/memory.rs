@@ -64,6 +64,20 @@ pub(super) struct Inside<'a> {
     pub(super) state: &'a mut State,
 }
 
+/// Instructions that a call costs for which the host has to work long: to make something in the kernel, to read a
+/// file, to wait a millisecond.
+pub(super) const SLOW_FUEL: u64 = 500_000;
+
+/// Takes so many instructions from the guest.
+///
+/// # Errors
+/// When the guest has used up its instructions.
+pub(super) fn pay(caller: &mut Caller<'_, State>, price: u64) -> Result<(), wasmi::Error> {
+    let left = caller.get_fuel()?.checked_sub(price);
+    caller.set_fuel(left.unwrap_or(0))?;
+    left.map(drop).ok_or_else(|| wasmi::TrapCode::OutOfFuel.into())
+}
+
 /// Takes the price of a call that copies `bytes`, and opens the guest's memory. A guest without one has none.
 ///
 /// # Errors
@@ -76,12 +90,7 @@ pub(super) fn enter<'a>(caller: &'a mut Caller<'_, State>, bytes: usize) -> Resu
     let memory = caller.data().memory;
     // A length is the guest's word: what does not lie in its memory is not copied.
     let bytes = bytes.min(memory.map_or(0, |memory| memory.data_size(&*caller)));
-    let price = CALL_FUEL + bytes as u64 / BYTES_PER_FUEL;
-    let left = caller.get_fuel()?.checked_sub(price);
-    caller.set_fuel(left.unwrap_or(0))?;
-    if left.is_none() {
-        return Err(wasmi::TrapCode::OutOfFuel.into());
-    }
+    pay(caller, CALL_FUEL + bytes as u64 / BYTES_PER_FUEL)?;
     let Some(memory) = memory else {
         return Ok(Inside { memory: &mut [], state: caller.data_mut() });
     };

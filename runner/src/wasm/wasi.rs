@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use wasmi::{Caller, ExternType, Linker, Module, TrapCode, Val, ValType};
+use wasmi::{Caller, ExternType, Linker, Module, Val, ValType};
 
 use super::{
     host::Level,
-    memory::{Span, enter},
+    memory::{SLOW_FUEL, Span, enter, pay},
     state::State,
 };
 
@@ -27,9 +27,8 @@ const CHARACTER_DEVICE: u8 = 2;
 /// The right to write.
 const RIGHT_WRITE: u64 = 1 << 6;
 
-/// Longest wait that a guest gets, and what it costs, instructions. It is called between events: others wait for it.
+/// Longest wait that a guest gets. It is called between events: others wait for it.
 const MAX_WAIT: Duration = Duration::from_millis(1);
-const WAIT_FUEL: u64 = 1_000_000;
 
 /// Longest line that is logged, bytes.
 const MAX_LINE: usize = 4096;
@@ -215,10 +214,7 @@ fn poll(mut caller: Call<'_>, subscriptions: u32, events: u32, count: u32, targe
         }
         rung += 1;
     }
-    let Some(left) = caller.get_fuel()?.checked_sub(WAIT_FUEL) else {
-        return Err(TrapCode::OutOfFuel.into());
-    };
-    caller.set_fuel(left)?;
+    pay(&mut caller, SLOW_FUEL)?;
     std::thread::sleep(wait);
     if rung == 0 { Ok(NOSYS) } else { put(&mut caller, target, &rung.to_le_bytes()) }
 }

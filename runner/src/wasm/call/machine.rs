@@ -7,7 +7,7 @@ use crate::{
     datasource::Scalar,
     wasm::{
         host::{Level, SyscallDeclaration},
-        memory::{MAX_NAME, Span, enter},
+        memory::{MAX_NAME, SLOW_FUEL, Span, enter, pay},
         state::{MAX_CONFIG, State},
     },
 };
@@ -98,8 +98,9 @@ fn syscall_number(caller: Call<'_>, name: u64) -> Result<i32> {
     })
 }
 
-fn syscall_declaration(caller: Call<'_>, name: u64, target: u64) -> Result<u32> {
-    status(caller, 64 << 10, |inside| {
+fn syscall_declaration(mut caller: Call<'_>, name: u64, target: u64) -> Result<u32> {
+    pay(&mut caller, SLOW_FUEL)?;
+    status(caller, DECLARATION, |inside| {
         let name = Span(name).name(inside.memory)?;
         let found = inside.state.host.syscall_declaration(name)?;
         Span(target).put(inside.memory, &declaration(name, &found))
@@ -121,7 +122,8 @@ fn declaration(name: &str, found: &SyscallDeclaration) -> [u8; DECLARATION] {
     bytes
 }
 
-fn symbol_exists(caller: Call<'_>, name: u64) -> Result<u32> {
+fn symbol_exists(mut caller: Call<'_>, name: u64) -> Result<u32> {
+    pay(&mut caller, SLOW_FUEL)?;
     number(caller, MAX_NAME, 0, |inside| {
         let name = Span(name).name(inside.memory)?;
         Some(u32::from(inside.state.host.symbol_exists(name)))

@@ -5,7 +5,7 @@ use wasmi::Caller;
 use super::{Functions, MODULE, Result, number, status};
 use crate::wasm::{
     host::{MapId, NewMap, PerfRead},
-    memory::{Inside, MAX_NAME, Span},
+    memory::{Inside, MAX_NAME, SLOW_FUEL, Span, pay},
     objects::Object,
     state::State,
 };
@@ -36,7 +36,15 @@ pub(super) fn define(linker: &mut Functions) -> Result<()> {
     Ok(())
 }
 
-fn new(caller: Call<'_>, name: u64, map_type: u32, key_size: u32, value_size: u32, max: u32) -> Result<u32> {
+fn new(
+    mut caller: Call<'_>,
+    name: u64,
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max: u32,
+) -> Result<u32> {
+    pay(&mut caller, SLOW_FUEL)?;
     number(caller, SYSCALL, 0, |inside| {
         let name = Span(name).name(inside.memory)?;
         let element = u64::from(key_size) + u64::from(value_size);
@@ -130,7 +138,8 @@ fn release(caller: Call<'_>, handle: u32) -> Result<u32> {
     })
 }
 
-fn new_reader(caller: Call<'_>, map: u32, size: u32, overwritable: u32) -> Result<u32> {
+fn new_reader(mut caller: Call<'_>, map: u32, size: u32, overwritable: u32) -> Result<u32> {
+    pay(&mut caller, SLOW_FUEL)?;
     number(caller, SYSCALL, 0, |inside| {
         let state = inside.state;
         let map = state.objects.map(map)?;
