@@ -2,7 +2,7 @@
 //!
 //! A pipeline: an event enters as bytes from a kernel buffer and leaves as a line of text. It moves one way and is
 //! copied once. A module knows only those behind it here: [`cli`], `instance`, [`images`], [`operator`] and [`output`], `socket`,
-//! `ebpf`, [`container`], [`datasource`]; operators and output do not know each other.
+//! `ebpf`, [`wasm`], [`container`], [`datasource`]; operators and output do not know each other.
 
 pub mod cli;
 pub mod container;
@@ -16,6 +16,7 @@ pub mod operator;
 pub mod output;
 #[cfg(feature = "ebpf")]
 pub mod socket;
+pub mod wasm;
 
 /// What builds images here, as their annotation `io.inspektor-gadget.builder.version` says it.
 pub const BUILDER_VERSION: &str = concat!("igx-", env!("CARGO_PKG_VERSION"));

@@ -57,6 +57,42 @@ pub struct Kind {
     pub array: bool,
 }
 
+impl Scalar {
+    /// The kind with this number.
+    pub fn from_number(number: u32) -> Option<Self> {
+        use Scalar::*;
+        const ALL: [Scalar; 15] = [
+            Invalid, Bool, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64, Float32, Float64,
+            String, CString, Bytes,
+        ];
+        ALL.get(number as usize).copied()
+    }
+}
+
+impl Kind {
+    /// What is added to the number of an array's elements.
+    const ARRAY: u32 = 0x1000_0000;
+
+    /// The kind with this number of the gRPC API: arrays of numbers have a bit for that.
+    pub fn from_number(number: u32) -> Option<Self> {
+        let array = number & Self::ARRAY != 0;
+        Some(Self { scalar: Scalar::from_number(number & !Self::ARRAY)?, array })
+    }
+
+    /// Bytes of a value, for kinds that have but one size.
+    pub fn size(self) -> Option<usize> {
+        use Scalar::*;
+        match self.scalar {
+            _ if self.array => None,
+            Bool | Int8 | Uint8 => Some(1),
+            Int16 | Uint16 => Some(2),
+            Int32 | Uint32 | Float32 => Some(4),
+            Int64 | Uint64 | Float64 => Some(8),
+            Invalid | String | CString | Bytes => None,
+        }
+    }
+}
+
 /// Why an object is no gadget that can be run.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {

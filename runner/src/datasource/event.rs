@@ -69,6 +69,21 @@ impl Slots {
         &self.values[slot]
     }
 
+    /// Whether nobody has filled the slot.
+    pub(super) fn is_unset(&self, slot: usize) -> bool {
+        matches!(self.values[slot], Slot::Unset)
+    }
+
+    /// Bytes of text so far.
+    pub(super) fn text_len(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Bytes of memory that they take.
+    pub(super) fn size(&self) -> usize {
+        self.arena.capacity() + self.values.capacity() * size_of::<Slot>()
+    }
+
     fn text(&self, start: u32, end: u32) -> &[u8] {
         &self.arena[start as usize..end as usize]
     }
@@ -123,15 +138,20 @@ impl Accessor {
     /// The field's value in this event.
     #[inline]
     pub fn value<'a>(&self, event: &'a Event<'_>) -> Value<'a> {
+        self.of(event.data, event.slots)
+    }
+
+    #[inline]
+    pub(super) fn of<'a>(&self, data: &'a [u8], slots: &'a Slots) -> Value<'a> {
         match self.place {
             Place::Static { offset, size } => {
                 let end = (offset + size) as usize;
-                match event.data.get(offset as usize..end) {
+                match data.get(offset as usize..end) {
                     Some(bytes) => decode(self.kind, bytes),
                     None => empty(self.kind),
                 }
             }
-            Place::Slot(slot) => match event.slots.get(slot) {
+            Place::Slot(slot) => match slots.get(slot) {
                 Slot::Unset => empty(self.kind),
                 Slot::Unsigned(v) => Value::Unsigned(*v),
                 Slot::Signed(v) => Value::Signed(*v),
@@ -139,7 +159,14 @@ impl Accessor {
                 Slot::Bool(v) => Value::Bool(*v),
                 Slot::Static(v) => Value::Text(v.as_bytes()),
                 Slot::Shared(v) => Value::Text(v.as_bytes()),
-                Slot::Text { start, end } => Value::Text(event.slots.text(*start, *end)),
+                Slot::Text { start, end } => {
+                    let bytes = slots.text(*start, *end);
+                    match self.kind {
+                        Kind { array: true, scalar } => Value::Array(scalar, bytes),
+                        Kind { scalar: Scalar::Bytes, .. } => Value::Bytes(bytes),
+                        _ => Value::Text(bytes),
+                    }
+                }
             },
             Place::Nowhere => empty(self.kind),
         }

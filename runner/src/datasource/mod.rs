@@ -8,6 +8,7 @@ mod event;
 mod from_struct;
 mod names;
 mod nearest;
+mod packet;
 #[cfg(test)]
 pub(crate) mod sample;
 mod template;
@@ -19,6 +20,7 @@ pub use from_struct::EnumField;
 pub use gadget::object::{Kind, Scalar};
 pub use names::UnknownField;
 pub use nearest::{Suggestion, nearest};
+pub use packet::{MAX_TEXT, Packet};
 pub use template::Annotations;
 
 /// Whether events come one by one or in batches.
@@ -96,6 +98,10 @@ pub struct DataSource {
     pub static_size: usize,
     /// How many slots an event needs.
     pub slots: usize,
+    /// Left out everywhere.
+    pub unreferenced: bool,
+    /// Where the kernel put the fields that operators have moved to slots.
+    moved: BTreeMap<FieldId, Place>,
 }
 
 impl DataSource {
@@ -108,6 +114,8 @@ impl DataSource {
             annotations: BTreeMap::new(),
             static_size: 0,
             slots: 0,
+            unreferenced: false,
+            moved: BTreeMap::new(),
         }
     }
 
@@ -142,8 +150,14 @@ impl DataSource {
     pub fn move_to_slot(&mut self, field: FieldId) -> usize {
         let slot = self.slots;
         self.slots += 1;
+        self.moved.insert(field, self.fields[field].place);
         self.fields[field].place = Place::Slot(slot);
         slot
+    }
+
+    /// Where the kernel put a field that an operator has moved to a slot.
+    fn kernel_place(&self, field: FieldId) -> Option<Place> {
+        self.moved.get(&field).copied()
     }
 
     /// The field compiled to its place and kind.

@@ -10,7 +10,7 @@ pub mod param;
 pub mod reader;
 mod ring;
 pub mod socket_filter;
-mod tracefs;
+pub(crate) mod tracefs;
 
 use std::sync::Mutex;
 

@@ -27,3 +27,15 @@ pub(super) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Resu
         own.join().unwrap_or_else(|_| Err(io::Error::other("the thread that mounts tracefs ended")))
     })
 }
+
+/// Reads a file of tracefs; `path` is relative to where it is mounted.
+pub(crate) fn read(path: &str) -> io::Result<String> {
+    let found = || {
+        let mut result = Err(io::ErrorKind::NotFound.into());
+        for place in PLACES {
+            result = result.or_else(|_| std::fs::read_to_string(Path::new(place).join(path)));
+        }
+        result
+    };
+    with_tracefs(found)?
+}

@@ -8,11 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libbpf_rs::MapHandle;
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{pipeline::Pipeline, run::Error};
-use crate::ebpf::{Reader, reader};
+use super::{pipeline::Pipelines, run::Error};
+use crate::{
+    ebpf::{self, Reader, reader},
+    wasm::Stage,
+};
 
 /// Output is written when the kernel's buffers are empty, and before that when this many bytes have gathered.
 const WRITE_BYTES: usize = 64 << 10;
@@ -21,27 +24,68 @@ const WRITE_BYTES: usize = 64 << 10;
 /// costs a fraction of being woken for each. The first one after a pause is taken at once.
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// Reads events until it is time to stop; returns how many perf buffers lost.
+/// Reads events until it is time to stop, detaches with `detach`, and reads the maps `batches`: data source, map, and
+/// bytes of a value. `buffers` are read while the gadget runs. Returns how many events perf buffers lost.
 pub(super) fn read(
-    maps: &[MapHandle],
-    pipelines: &mut [Pipeline],
+    buffers: &[(usize, MapHandle)],
+    batches: &[(usize, MapHandle, usize)],
+    pipelines: &mut Pipelines,
     stop: BorrowedFd<'_>,
     deadline: Option<Instant>,
     out: &mut dyn Write,
+    detach: impl FnOnce(),
 ) -> Result<u64, Error> {
-    let sink = RefCell::new(Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None });
-    for pipeline in pipelines.iter_mut() {
-        pipeline.header(&mut sink.borrow_mut().text);
+    let mut sink = Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None };
+    for pipeline in &mut pipelines.list {
+        pipeline.header(&mut sink.text);
     }
-    sink.borrow_mut().flush();
-    let sources = maps
+    pipelines.call(Stage::Start, &mut sink.text)?;
+    sink.flush();
+    let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
+    let lost = read_buffers(buffers, &shared, stop, deadline, &sink)?;
+    let (mut sink, pipelines) = (sink.into_inner(), shared.into_inner());
+    for (at, map, value_size) in batches {
+        pipelines.push_batch(*at, &elements(map, *value_size)?, &mut sink.text);
+    }
+    pipelines.call(Stage::Stop, &mut sink.text)?;
+    detach();
+    pipelines.call(Stage::PostStop, &mut sink.text)?;
+    match sink.flushed() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
+        _ => Ok(lost),
+    }
+}
+
+/// All elements of a map, key and value one behind the other.
+fn elements(map: &MapHandle, value_size: usize) -> Result<Vec<Vec<u8>>, Error> {
+    let failed = |source| {
+        let what = format!("the map {}", map.name().to_string_lossy());
+        Error::Ebpf(ebpf::Error::Map { what, source })
+    };
+    let mut elements = Vec::new();
+    for mut key in map.keys() {
+        // One that went away since its key was read is left out.
+        if let Some(value) = map.lookup(&key, MapFlags::ANY).map_err(failed)? {
+            key.extend_from_slice(value.get(..value_size).unwrap_or(&value));
+            elements.push(key);
+        }
+    }
+    Ok(elements)
+}
+
+fn read_buffers(
+    buffers: &[(usize, MapHandle)],
+    pipelines: &RefCell<&mut Pipelines>,
+    stop: BorrowedFd<'_>,
+    deadline: Option<Instant>,
+    sink: &RefCell<Sink<'_>>,
+) -> Result<u64, Error> {
+    let sources = buffers
         .iter()
-        .zip(pipelines)
-        .map(|(map, pipeline)| {
-            let sink = &sink;
+        .map(|(at, map)| {
             let callback = move |bytes: &[u8]| {
                 let mut sink = sink.borrow_mut();
-                pipeline.push(bytes, &mut sink.text);
+                pipelines.borrow_mut().push(*at, bytes, &mut sink.text);
                 if sink.text.len() >= WRITE_BYTES {
                     sink.flush();
                 }

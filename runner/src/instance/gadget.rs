@@ -1,6 +1,6 @@
 //! A gadget read from its image, before it runs: what it sends, and what can be set.
 
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 use gadget::{
     image::GadgetImage,
@@ -8,6 +8,7 @@ use gadget::{
     object::{self, Object, ParamType},
 };
 
+use super::guest::Started;
 use crate::{
     datasource::{DataSource, EnumField},
     ebpf::param,
@@ -41,16 +42,35 @@ pub struct Gadget {
     pub sources: Vec<Source>,
     /// What can be set before it starts.
     pub params: Vec<Param>,
+    /// The guest as [`super::data_sources`] left it, to be run.
+    pub(super) started: RefCell<Option<Started>>,
 }
 
 /// One stream of events.
+#[derive(Clone)]
 pub struct Source {
     /// Its fields, as the object and gadget.yaml say.
     pub data: DataSource,
     /// Its fields that hold C enums.
     pub enums: Vec<EnumField>,
-    /// The buffer that its events come through.
-    pub map: String,
+    /// Where its events come from.
+    pub origin: Origin,
+}
+
+/// Where a data source's events come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The buffer of this name.
+    Buffer(String),
+    /// The elements of the map of this name, all at once: key and value, of so many bytes.
+    Map {
+        /// The map.
+        map: String,
+        /// Bytes of a value: those of a key come before it.
+        value_size: usize,
+    },
+    /// The gadget's guest.
+    Guest,
 }
 
 /// A parameter of the gadget's programs, as a flag.
@@ -62,7 +82,7 @@ pub struct Param {
     pub description: String,
     /// Its value when it is not given, as text.
     pub default: String,
-    /// The variable that it sets.
+    /// The variable that it sets; empty for a parameter of the guest.
     pub variable: String,
     /// The variable's type.
     pub kind: ParamType,
@@ -80,7 +100,8 @@ impl Gadget {
             Metadata::parse(&image.metadata).map_err(|source| Error::Metadata { image: name(), source })?;
         let elf = image.object.as_deref().ok_or_else(|| Error::NoObject(name()))?;
         let object = Object::parse(elf).map_err(|source| Error::Object { image: name(), source })?;
-        if object.tracers.is_empty() {
+        // Maps are read for guests only: nothing else here shows batches yet.
+        if object.tracers.is_empty() && (object.map_iters.is_empty() || image.wasm.is_none()) {
             return Err(Error::NoTracer(name()));
         }
         let sources = object
@@ -88,18 +109,34 @@ impl Gadget {
             .iter()
             .map(|tracer| {
                 let (data, enums) = DataSource::from_tracer(tracer, &metadata);
-                Source { data, enums, map: tracer.map.clone() }
+                Source { data, enums, origin: Origin::Buffer(tracer.map.clone()) }
             })
+            .chain(object.map_iters.iter().map(|iter| {
+                let (data, enums) = DataSource::from_map_iter(iter, &metadata);
+                let (map, value_size) = (iter.map.clone(), iter.value_size as usize);
+                Source { data, enums, origin: Origin::Map { map, value_size } }
+            }))
             .collect();
-        let params = object.params.iter().map(|p| Param::new(p, &metadata)).collect();
-        Ok(Self { image, metadata, object, sources, params })
+        Ok(Self::new(image, metadata, object, sources))
     }
 
-    /// Where programs are attached instead of what their sections say, by lower-case name.
-    pub fn attach_targets(&self) -> BTreeMap<String, String> {
-        let programs = self.metadata.programs.iter();
-        let targets = programs.filter(|(_, p)| !p.attach_to.is_empty());
-        targets.map(|(name, p)| (name.to_lowercase(), p.attach_to.clone())).collect()
+    /// What was read from an image, and what it sends.
+    pub fn new(image: GadgetImage, metadata: Metadata, object: Object, sources: Vec<Source>) -> Self {
+        let mut params: Vec<Param> = object.params.iter().map(|p| Param::new(p, &metadata)).collect();
+        params.extend(metadata.params.wasm.iter().map(|(name, described)| Param::of_guest(name, described)));
+        Self { image, metadata, object, sources, params, started: RefCell::default() }
+    }
+
+    /// Where programs are attached instead of what their sections say, by lower-case name. `settings` are those of
+    /// the gadget's guest, which win over gadget.yaml's.
+    pub fn attach_targets(&self, settings: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let programs = self.metadata.programs.iter().map(|(name, p)| (name.to_lowercase(), &p.attach_to));
+        let set = settings.iter().filter_map(|(key, target)| {
+            let key = key.to_lowercase();
+            let name = key.strip_prefix("programs.")?.strip_suffix(".attach_to")?;
+            Some((name.to_owned(), target))
+        });
+        programs.chain(set).filter(|(_, target)| !target.is_empty()).map(|(n, t)| (n, t.clone())).collect()
     }
 
     /// Whether the object declares the map `name`.
@@ -128,6 +165,19 @@ impl Param {
             kind: param.param_type,
             size: param.size as usize,
             selects_process: known.is_some_and(|k| k.process_filter),
+        }
+    }
+
+    fn of_guest(name: &str, described: &metadata::Param) -> Self {
+        let key = if described.key.is_empty() { name } else { &described.key };
+        Self {
+            key: key.to_owned(),
+            description: described.description.clone(),
+            default: described.default_value.clone().unwrap_or_default(),
+            variable: String::new(),
+            kind: if described.type_hint == "bool" { ParamType::Bool } else { ParamType::Unknown },
+            size: 0,
+            selects_process: false,
         }
     }
 }

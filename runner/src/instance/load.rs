@@ -1,6 +1,6 @@
 //! The kernel's side of a run: who owns sockets, which types the object is fitted to, and the loaded object.
 
-use std::{cell::RefCell, os::fd::AsFd, path::PathBuf};
+use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd, path::PathBuf};
 
 use gadget::btf::minimal::{self, SyntheticStruct};
 use libbpf_rs::MapHandle;
@@ -37,12 +37,16 @@ pub(super) struct Loaded {
     pub(super) types: Option<ObjectBtf>,
 }
 
-/// Loads all that a run of `gadget` needs.
-pub(super) fn load(gadget: &Gadget, options: &Options) -> Result<Loaded, Error> {
+/// Loads all that a run of `gadget` needs. `targets` is where its programs will be attached, by lower-case name.
+pub(super) fn load(
+    gadget: &Gadget,
+    options: &Options,
+    targets: &BTreeMap<String, String>,
+) -> Result<Loaded, Error> {
     let btf = KernelBtf::new(options.cache.clone());
     let owner = gadget.has_map(SOCKETS_MAP).then(|| start_owner(&btf)).transpose()?;
     let types = types(gadget, &btf, owner.is_some())?;
-    let (loaded, filter_map) = load_object(gadget, options, types.as_ref(), owner.as_ref())?;
+    let (loaded, filter_map) = load_object(gadget, options, targets, types.as_ref(), owner.as_ref())?;
     Ok(Loaded { gadget: loaded, filter_map, owner, types })
 }
 
@@ -75,13 +79,14 @@ fn types(gadget: &Gadget, btf: &KernelBtf, sockets: bool) -> Result<Option<Objec
 fn load_object(
     gadget: &Gadget,
     options: &Options,
+    targets: &BTreeMap<String, String>,
     types: Option<&ObjectBtf>,
     owner: Option<&SocketOwner>,
 ) -> Result<(LoadedGadget, Option<MapHandle>), Error> {
     let filter_map = if gadget.has_map(FILTER_MAP) { Some(containers::filter_map()?) } else { None };
 
     let mut loader = Loader { btf: types, ..Loader::default() };
-    for param in &gadget.params {
+    for param in gadget.params.iter().filter(|p| !p.variable.is_empty()) {
         if let Some(value) = options.params.get(&param.key) {
             let bytes = param::encode(&param.key, &param.kind, param.size, value)?;
             loader.variables.push((param.variable.clone(), bytes));
@@ -93,11 +98,8 @@ fn load_object(
     if let Ok(netns) = namespace::host_netns() {
         loader.variables.push((HOST_NETNS.into(), netns.to_ne_bytes().into()));
     }
-    for (program, target) in gadget.attach_targets() {
-        if target == attach::DISABLED {
-            loader.disabled.insert(program);
-        }
-    }
+    let disabled = targets.iter().filter(|(_, target)| *target == attach::DISABLED);
+    loader.disabled.extend(disabled.map(|(program, _)| program.clone()));
     if let Some(owner) = owner {
         loader.maps.push((SOCKETS_MAP, owner.map()));
     }

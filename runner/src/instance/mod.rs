@@ -6,14 +6,17 @@ mod builtin;
 mod containers;
 mod events;
 mod gadget;
+mod guest;
 mod load;
 mod lookup;
 mod pipeline;
 mod resolve;
 mod run;
+mod step;
+mod syscall;
 
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
-pub use gadget::{Error as GadgetError, Gadget, Param, Source};
+pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};
 pub use pipeline::{Error as PrepareError, data_sources};
 pub use resolve::{Error as ResolveError, resolve};
 pub use run::{Error, Loss, Notice, Options, Summary, run};

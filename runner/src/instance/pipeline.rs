@@ -1,19 +1,21 @@
 //! One data source's way from kernel bytes to text: operators, then the writer. This is the hot path.
 
-use std::path::Path;
+use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
 
 use gadget::{btf::Btf, metadata::Metadata};
 
 use super::{
     gadget::{Gadget, Source},
+    guest,
     lookup::Containers,
     run::Options,
+    step::{self, Placed, SharedGuest, Step, rest_names},
 };
 use crate::{
     container::Lookup,
-    datasource::{DataSource, EnumField, Event, FieldId, Slots},
+    datasource::{DataSource, EnumField, Event, FieldId, Packet, Slot, Slots},
     operator::{
-        self, Operator, Verdict,
+        Operator, Verdict,
         enrich::{ContainerFields, ContainerLookup, Enrich, Place},
         enums::{self, Enums},
         filter::{self, Filter},
@@ -21,6 +23,7 @@ use crate::{
         users::Users,
     },
     output::{self, Mode, Writer, fields},
+    wasm::{self, Guest, Payload, Stage, Subscription},
 };
 
 /// Why events cannot be shown as asked.
@@ -31,14 +34,26 @@ pub enum Error {
     Filter(#[from] filter::Error),
     #[error(transparent)]
     Output(#[from] output::Error),
+    #[error(transparent)]
+    Guest(#[from] wasm::Error),
+}
+
+/// What the events of a gadget pass through: a pipeline for each data source, and the guest that they share.
+pub(super) struct Pipelines {
+    pub(super) list: Vec<Pipeline>,
+    guest: Option<SharedGuest>,
 }
 
 /// What one data source's events pass through.
 pub(super) struct Pipeline {
-    operators: Vec<Box<dyn Operator>>,
+    steps: Vec<Step>,
+    /// Whether the guest is called for its events.
+    guided: bool,
+    rest: Option<Rest>,
     slots: Slots,
     writer: Writer,
     size: usize,
+    slot_count: usize,
     padded: Vec<u8>,
     /// Events written.
     pub(super) written: u64,
@@ -46,26 +61,57 @@ pub(super) struct Pipeline {
     pub(super) dropped: u64,
 }
 
-/// What the gadget sends, with the fields that operators add: what a person may choose columns and filters from.
-pub fn data_sources(gadget: &Gadget) -> Vec<DataSource> {
+/// Slots of what follows an event's struct.
+struct Rest {
+    bytes: usize,
+    len: Option<usize>,
+}
+
+/// How deep events may lead to others: a guest that sends events to itself is cut off.
+const MAX_CHAIN: usize = 1 << 16;
+
+/// What the gadget sends, with the fields that operators and its guest add: what a person may choose columns and
+/// filters from.
+///
+/// # Errors
+/// When the gadget's guest cannot be started.
+pub fn data_sources(gadget: &Gadget) -> Result<Vec<DataSource>, wasm::Error> {
+    let started = guest::start(gadget, &BTreeMap::new())?;
+    let sources = started.as_ref().map_or(&gadget.sources, |s| &s.sources);
     let of = |source| enrich(source, &gadget.metadata, Box::new(Nobody), None).0;
-    gadget.sources.iter().map(of).collect()
+    let data = sources.iter().map(of).filter(|data| !data.unreferenced).collect();
+    gadget.started.replace(started);
+    Ok(data)
 }
 
 /// Builds the operators and the writer of each data source. `kernel_types` is BTF with the kernel's own view of the
 /// enums that events hold.
 pub(super) fn prepare(
     gadget: &Gadget,
+    sources: &[Source],
+    mut guest: Option<Guest>,
     options: &Options,
     lookup: impl Fn() -> Lookup,
     kernel_types: Option<&[u8]>,
-) -> Result<Vec<Pipeline>, Error> {
+) -> Result<Pipelines, Error> {
     let enriched =
         |source| enrich(source, &gadget.metadata, Box::new(Containers::new(lookup())), kernel_types);
-    let (sources, operators): (Vec<DataSource>, Vec<_>) = gadget.sources.iter().map(enriched).unzip();
-    let columns = fields::select(&sources, options.fields.as_deref().unwrap_or_default())?;
-    let parts = sources.iter().zip(operators).zip(columns);
-    parts.map(|((data, operators), columns)| Pipeline::new(data, operators, columns, options)).collect()
+    let (mut data, operators): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
+    let mut calls = Vec::new();
+    if let Some(guest) = &mut guest {
+        guest.call(Stage::PreStart, &mut data)?;
+        guest.seal(&data);
+        calls.extend_from_slice(guest.subscriptions());
+    }
+    let mut columns =
+        fields::select(&data, options.fields.as_deref().unwrap_or_default())?.into_iter().map(Some);
+    let mut list = Vec::new();
+    for (at, (data, operators)) in data.iter().zip(operators).enumerate() {
+        let calls = calls.iter().filter(|call| call.source == at).copied().collect();
+        let columns = columns.next().flatten().flatten();
+        list.push(Pipeline::new(data, operators, calls, columns, options)?);
+    }
+    Ok(Pipelines { list, guest: guest.map(|guest| Rc::new(RefCell::new(guest))) })
 }
 
 /// The operators that add to a data source, and what they make of it.
@@ -74,14 +120,17 @@ fn enrich(
     metadata: &Metadata,
     containers: Box<dyn ContainerLookup>,
     kernel_types: Option<&[u8]>,
-) -> (DataSource, Vec<Box<dyn Operator>>) {
+) -> (DataSource, Vec<Placed>) {
     let mut data = source.data.clone();
-    let mut operators: Vec<Box<dyn Operator>> = Vec::new();
+    let mut operators: Vec<Placed> = Vec::new();
+    let mut add = |priority, operator: Option<Box<dyn Operator>>| {
+        operators.extend(operator.map(|operator| (priority, operator)));
+    };
     let enums = named_enums(&data, &source.enums, kernel_types);
-    operators.extend(Enums::attach(&mut data, enums));
-    operators.extend(Enrich::attach(&mut data, &Place::Host, containers));
-    operators.extend(Format::attach(&mut data));
-    operators.extend(Users::attach(&mut data, Path::new("/")));
+    add(0, Enums::attach(&mut data, enums));
+    add(-1, Enrich::attach(&mut data, &Place::Host, containers));
+    add(0, Format::attach(&mut data));
+    add(5, Users::attach(&mut data, Path::new("/")));
     data.describe_added(source.data.fields.len(), metadata);
     (data, operators)
 }
@@ -103,28 +152,89 @@ impl ContainerLookup for Nobody {
     }
 }
 
+impl Pipelines {
+    /// Takes one event of data source `at` as the kernel sent it and appends its text to `out`, and that of the events
+    /// that follow from it.
+    #[inline]
+    pub(super) fn push(&mut self, at: usize, bytes: &[u8], out: &mut Vec<u8>) {
+        let Some(pipeline) = self.list.get_mut(at) else { return };
+        match &self.guest {
+            Some(guest) if pipeline.guided => {
+                let packet = pipeline.packet(bytes);
+                pipeline.push_payload(Payload::Single(packet), Some(guest), out);
+                self.follow(out);
+            }
+            _ => pipeline.push(bytes, out),
+        }
+    }
+
+    /// Takes a batch.
+    pub(super) fn push_batch(&mut self, at: usize, events: &[Vec<u8>], out: &mut Vec<u8>) {
+        let Some(pipeline) = self.list.get_mut(at) else { return };
+        let packets = events.iter().map(|bytes| pipeline.packet(bytes)).collect();
+        pipeline.push_payload(Payload::Array(packets), self.guest.as_ref(), out);
+        self.follow(out);
+    }
+
+    /// Calls the guest for a stage of the run; data sources are final by then.
+    pub(super) fn call(&mut self, stage: Stage, out: &mut Vec<u8>) -> Result<(), wasm::Error> {
+        if let Some(guest) = &self.guest {
+            guest.borrow_mut().call_sealed(stage)?;
+            self.follow(out);
+        }
+        Ok(())
+    }
+
+    /// Takes the events that the guest sent.
+    fn follow(&mut self, out: &mut Vec<u8>) {
+        let Some(guest) = &self.guest else { return };
+        for _ in 0..MAX_CHAIN {
+            let next = guest.borrow_mut().emitted();
+            let Some((at, payload)) = next else { return };
+            if let Some(pipeline) = self.list.get_mut(at) {
+                pipeline.push_payload(payload, Some(guest), out);
+            }
+        }
+        let left = std::iter::from_fn(|| guest.borrow_mut().emitted()).count();
+        tracing::warn!("the guest sends events without end: {left} are left out");
+    }
+}
+
 impl Pipeline {
     /// `columns` are those to show; a data source without any choice of columns is kept out of a table.
     fn new(
         data: &DataSource,
-        mut operators: Vec<Box<dyn Operator>>,
+        mut operators: Vec<Placed>,
+        calls: Vec<Subscription>,
         columns: Option<Vec<FieldId>>,
         options: &Options,
     ) -> Result<Self, Error> {
         if let Some(rules) = options.filters.get(&data.name) {
-            operators.extend(Filter::attach(data, rules)?);
+            operators.extend(Filter::attach(data, rules)?.map(|filter| (9000, filter)));
         }
         let mode = match columns {
             // Only tables have columns to choose: the other modes show every field of every data source.
             None if options.mode == Mode::Columns => Mode::None,
             _ => options.mode,
         };
-        let writer = Writer::new(mode, data, &columns.unwrap_or_default(), options.width);
+        let writer = match text_field(data) {
+            Some(_) if options.mode == Mode::None => Writer::None,
+            Some(field) => Writer::Text(data.accessor(field)),
+            None if data.unreferenced || !supports(data, mode) => Writer::None,
+            None => Writer::new(mode, data, &columns.unwrap_or_default(), options.width),
+        };
+        let rest = rest_names(data).and_then(|(name, len)| {
+            let slot = |name| data.slot(data.field(name)?);
+            Some(Rest { bytes: slot(name)?, len: len.and_then(slot) })
+        });
         Ok(Self {
-            operators,
+            guided: !calls.is_empty(),
+            steps: step::steps(operators, calls),
+            rest,
             slots: Slots::new(data.slots),
             writer,
             size: data.static_size,
+            slot_count: data.slots,
             padded: Vec::new(),
             written: 0,
             dropped: 0,
@@ -138,7 +248,7 @@ impl Pipeline {
 
     /// Takes one event as the kernel sent it and appends its text to `out`.
     #[inline]
-    pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         // An older program may send a shorter struct: what it lacks reads as zero.
         let data = if bytes.len() >= self.size {
             bytes
@@ -149,8 +259,11 @@ impl Pipeline {
             &self.padded
         };
         self.slots.clear();
+        if let Some(rest) = &self.rest {
+            rest.fill(&mut self.slots, &data[self.size..]);
+        }
         let mut event = Event { data, slots: &mut self.slots };
-        match operator::run(&mut self.operators, &mut event) {
+        match step::run(&mut self.steps, &mut event) {
             Verdict::Pass => {
                 self.writer.event(&event, out);
                 self.written += 1;
@@ -158,11 +271,59 @@ impl Pipeline {
             Verdict::Drop => self.dropped += 1,
         }
     }
+
+    /// An event that may be written to, of the kernel's bytes.
+    fn packet(&self, bytes: &[u8]) -> Packet {
+        let mut packet = Packet { data: bytes.to_vec(), slots: Slots::new(self.slot_count) };
+        if bytes.len() < self.size {
+            packet.data.resize(self.size, 0);
+        }
+        if let Some(rest) = &self.rest {
+            rest.fill(&mut packet.slots, &packet.data[self.size..]);
+        }
+        packet
+    }
+
+    fn push_payload(&mut self, mut payload: Payload, guest: Option<&SharedGuest>, out: &mut Vec<u8>) {
+        if !step::run_with(&mut self.steps, guest, &mut payload, &mut self.dropped) {
+            return;
+        }
+        let packets = match &mut payload {
+            Payload::Single(packet) => std::slice::from_mut(packet),
+            Payload::Array(packets) => packets,
+        };
+        for packet in packets {
+            self.writer.event(&packet.event(), out);
+            self.written += 1;
+        }
+    }
+}
+
+impl Rest {
+    fn fill(&self, slots: &mut Slots, rest: &[u8]) {
+        slots.set_text(self.bytes, |out| out.extend_from_slice(rest));
+        if let Some(len) = self.len {
+            slots.set(len, Slot::Unsigned(rest.len() as u64));
+        }
+    }
+}
+
+/// Whether the data source may be shown in this mode.
+fn supports(data: &DataSource, mode: Mode) -> bool {
+    let supported = data.annotations.get("cli.supported-output-modes");
+    supported.is_none_or(|modes| modes.split(',').any(|m| m.trim() == mode.name()))
+}
+
+/// The field that is shown as it is where that is how the data source is meant to be shown: advice, pictures made of
+/// text.
+fn text_field(data: &DataSource) -> Option<FieldId> {
+    let mode = data.annotations.get("cli.default-output-mode")?;
+    mode.parse::<Mode>().is_err().then(|| data.field("text")).flatten()
 }
 
 /// The enum fields that get a text beside them: those whose text has a name. The kernel's own names of the values
 /// win over those that the object was built with.
-fn named_enums(
+pub(super) fn named_enums(
     data: &DataSource,
     fields: &[EnumField],
     kernel_types: Option<&[u8]>,
@@ -180,6 +341,7 @@ fn named_enums(
             });
             Some(enums::EnumField {
                 field: e.field,
+                text: e.text,
                 target: target.to_owned(),
                 bitfield: e.enumeration.bitfield,
                 separator: field

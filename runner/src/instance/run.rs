@@ -1,21 +1,22 @@
 //! From a gadget to its output: prepare, load, attach, read until told to stop, and say what was lost.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     io::{self, Write},
     os::fd::BorrowedFd,
     path::PathBuf,
+    rc::Rc,
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
-use libbpf_rs::MapHandle;
-
 use super::{
     containers::Follower,
     events,
-    gadget::Gadget,
+    gadget::{Gadget, Origin, Source},
+    guest::{self, Machine},
     load::{self, Loaded},
     pipeline,
 };
@@ -24,6 +25,7 @@ use crate::{
     ebpf::{self, ObjectBtf, attach},
     output::Mode,
     socket::{self, SocketOwner},
+    wasm::{self, Guest},
 };
 
 /// Counts events that were dropped because nobody knows the process they should be filtered by.
@@ -91,6 +93,8 @@ pub enum Error {
     Write(#[source] io::Error),
     #[error("cannot wait for events: {0}")]
     Wait(#[source] nix::Error),
+    #[error(transparent)]
+    Guest(#[from] wasm::Error),
     #[error("preparing the run failed: a thread ended unexpectedly")]
     Thread,
 }
@@ -112,19 +116,17 @@ pub fn run(
     notice: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Summary, Error> {
     attach::check(&gadget.object)?;
-    if gadget.image.wasm.is_some() {
-        notice(Notice::Warning(
-            "this version does not run the gadget's WebAssembly module: what it fills stays empty",
-        ));
-    }
     if options.host && !options.selector.is_empty() {
         notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));
     }
+    let (sources, guest, machine) = start_guest(gadget, options)?;
+    let settings = guest.as_ref().map(|guest| guest.config().clone()).unwrap_or_default();
+    let targets = gadget.attach_targets(&settings);
     let deadline = options.timeout.and_then(|t| Instant::now().checked_add(t));
     // Neither needs the other, and both take some milliseconds.
     let (collection, loaded) = thread::scope(|scope| {
         let collection = scope.spawn(|| Collection::start(&options.containers));
-        let loaded = load::load(gadget, options);
+        let loaded = load::load(gadget, options, &targets);
         (collection.join(), loaded)
     });
     let collection = Arc::new(collection.map_err(|_| Error::Thread)??);
@@ -135,12 +137,23 @@ pub fn run(
     }
 
     let kernel_types = types.as_ref().map(ObjectBtf::bytes);
-    let mut pipelines = pipeline::prepare(gadget, options, || collection.lookup(), kernel_types)?;
-    let attached = attach::attach(&loaded, &gadget.attach_targets())?;
+    if let Some(machine) = &machine {
+        let mut machine = machine.borrow_mut();
+        for map in &gadget.object.maps {
+            machine.maps.extend(loaded.map(&map.name)?.map(|handle| (map.name.clone(), handle)));
+        }
+        if !options.host {
+            machine.shown = Some((collection.lookup(), options.selector.clone()));
+        }
+    }
+    let mut pipelines =
+        pipeline::prepare(gadget, &sources, guest, options, || collection.lookup(), kernel_types)?;
+    let mut attached = attach::attach(&loaded, &targets)?;
+    let socket_filters = std::mem::take(&mut attached.socket_filters);
     let follower = Arc::new(Follower {
         selector: if options.host { Selector::default() } else { options.selector.clone() },
         filter_map,
-        socket_filters: attached.socket_filters,
+        socket_filters,
         watched: Mutex::default(),
     });
     if options.host {
@@ -151,22 +164,49 @@ pub fn run(
         notice(Notice::Warning("no containers found: add --host to see this host's processes"));
     }
 
-    let maps = gadget
-        .sources
-        .iter()
-        .map(|s| loaded.map(&s.map)?.ok_or_else(|| ebpf::Error::NoMap(s.map.clone())))
-        .collect::<Result<Vec<MapHandle>, _>>()?;
+    let map = |name: &str| loaded.map(name)?.ok_or_else(|| ebpf::Error::NoMap(name.to_owned()));
+    let mut buffers = Vec::new();
+    let mut batches = Vec::new();
+    for (at, source) in sources.iter().enumerate() {
+        match &source.origin {
+            Origin::Buffer(name) => buffers.push((at, map(name)?)),
+            Origin::Map { map: name, value_size } => batches.push((at, map(name)?, *value_size)),
+            Origin::Guest => {}
+        }
+    }
     notice(Notice::Running);
-    let lost_in_perf = events::read(&maps, &mut pipelines, stop, deadline, out)?;
+    let lost_in_perf =
+        events::read(&buffers, &batches, &mut pipelines, stop, deadline, out, || drop(attached))?;
 
     let mut summary = Summary::default();
-    for (source, pipeline) in gadget.sources.iter().zip(&pipelines) {
+    for (source, pipeline) in sources.iter().zip(&pipelines.list) {
         summary.written += pipeline.written;
         summary.filtered += pipeline.dropped;
-        summary.loss.buffer_full += loaded.counter(&format!("{}_lost_samples", source.map));
+        if let Origin::Buffer(map) = &source.origin {
+            summary.loss.buffer_full += loaded.counter(&format!("{map}_lost_samples"));
+        }
     }
     summary.loss.buffer_full += lost_in_perf;
     summary.loss.unknown_owner = loaded.counter(UNOWNED_MAP);
     summary.loss.no_room_for_owner = owner.as_ref().map_or(0, SocketOwner::lost);
     Ok(summary)
 }
+
+/// The data sources, with what the gadget's guest adds, and the guest. One that was started to learn what it adds is
+/// used, unless it asked for parameters: their values were not known then.
+fn start_guest(gadget: &Gadget, options: &Options) -> Result<Ready, Error> {
+    let started = match gadget.started.take() {
+        Some(started) if !started.machine.borrow().asked => {
+            started.machine.borrow_mut().params.extend(options.params.clone());
+            Some(started)
+        }
+        _ => guest::start(gadget, &options.params)?,
+    };
+    Ok(match started {
+        Some(started) => (started.sources, Some(started.guest), Some(started.machine)),
+        None => (gadget.sources.clone(), None, None),
+    })
+}
+
+/// Data sources, guest, and what the machine offers to it.
+type Ready = (Vec<Source>, Option<Guest>, Option<Rc<RefCell<Machine>>>);

@@ -15,6 +15,8 @@ pub struct EnumField {
     pub field: FieldId,
     /// Name of the text field.
     pub target: String,
+    /// The text field, once it is there.
+    pub text: Option<FieldId>,
     /// Whether the value is a set of flags, not one of them.
     pub bitfield: bool,
     /// What stands between the flags of a set.
@@ -40,9 +42,22 @@ enum Names {
 }
 
 impl Enums {
+    /// Adds a text field for each of `fields`, and leaves out those whose name is taken. To be used where somebody
+    /// wants the fields before the values are known.
+    pub fn add_fields(ds: &mut DataSource, fields: &mut Vec<EnumField>) {
+        fields.retain_mut(|field| {
+            if field.text.is_none() {
+                let added = add_text_beside(ds, field.field, &field.target, Annotations::static_defaults());
+                field.text = added.map(|(id, _)| id);
+            }
+            field.text.is_some()
+        });
+    }
+
     /// Adds a text field for each of `fields`. `None` if there is nothing to do.
-    pub fn attach(ds: &mut DataSource, fields: Vec<EnumField>) -> Option<Box<dyn Operator>> {
-        let named: Vec<Named> = fields.into_iter().filter_map(|field| Named::attach(ds, field)).collect();
+    pub fn attach(ds: &mut DataSource, mut fields: Vec<EnumField>) -> Option<Box<dyn Operator>> {
+        Self::add_fields(ds, &mut fields);
+        let named: Vec<Named> = fields.into_iter().filter_map(|field| Named::new(ds, field)).collect();
         (!named.is_empty()).then(|| Box::new(Self(named)) as Box<dyn Operator>)
     }
 }
@@ -61,9 +76,9 @@ impl Operator for Enums {
 }
 
 impl Named {
-    fn attach(ds: &mut DataSource, field: EnumField) -> Option<Self> {
+    fn new(ds: &DataSource, field: EnumField) -> Option<Self> {
         let source = ds.accessor(field.field);
-        let (_, slot) = add_text_beside(ds, field.field, &field.target, Annotations::static_defaults())?;
+        let slot = ds.slot(field.text?)?;
         let names = if field.bitfield {
             let flags = field.values.into_iter().map(|(name, value)| (value as u64, name)).collect();
             Names::Set { separator: field.separator, flags }
@@ -109,7 +124,8 @@ mod tests {
     fn named(scalar: Scalar, raw: &[u8], bitfield: bool, values: &[(&str, i64)]) -> String {
         let mut ds = Source::new("s").number("op_raw", scalar, "op").done();
         let values = values.iter().map(|&(n, v)| (n.to_owned(), v)).collect();
-        let field = EnumField { field: 0, target: "op".into(), bitfield, separator: "|".into(), values };
+        let field =
+            EnumField { field: 0, target: "op".into(), text: None, bitfield, separator: "|".into(), values };
         let mut enums = Enums::attach(&mut ds, vec![field]).unwrap();
         assert!(ds.fields[0].hidden && !ds.fields[1].hidden);
         event(&ds, &bytes(&ds, &[("op_raw", raw)]), |e| {

@@ -51,6 +51,24 @@ fn json_slow(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends text of several lines: line ends, tabs, quotes and backslashes stay, what else a terminal would act on is
+/// escaped.
+pub(super) fn text_lines(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\n' | '\t' | '"' | '\\' => out.push(c as u8),
+                _ => {
+                    terminal_char(c, out);
+                }
+            }
+        }
+        for &b in chunk.invalid() {
+            numeric(b'x', u32::from(b), 2, out);
+        }
+    }
+}
+
 /// Appends `bytes` with every character that a terminal would act on, or not show, written as an escape: control
 /// characters, those that reverse the direction of text, unassigned ones, bytes that are not UTF-8. Quotes and
 /// backslashes are escaped as well, so that an escape can be told from text. Returns how many terminal columns

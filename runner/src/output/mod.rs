@@ -24,7 +24,7 @@ use std::str::FromStr;
 
 #[cfg(test)]
 use crate::datasource::sample;
-use crate::datasource::{DataSource, Event, FieldId, Suggestion, UnknownField, nearest};
+use crate::datasource::{Accessor, DataSource, Event, FieldId, Suggestion, UnknownField, nearest};
 
 /// Why output can't be set up.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -118,6 +118,8 @@ pub enum Writer {
     Json(json::Json),
     /// One YAML document an event.
     Yaml(yaml::Yaml),
+    /// One field as it is, which is text of several lines.
+    Text(Accessor),
     /// Nothing.
     None,
 }
@@ -139,7 +141,7 @@ impl Writer {
     pub fn header(&mut self, out: &mut Vec<u8>) {
         match self {
             Self::Columns(columns) => columns.header(out),
-            Self::Json(_) | Self::Yaml(_) | Self::None => {}
+            Self::Json(_) | Self::Yaml(_) | Self::Text(_) | Self::None => {}
         }
     }
 
@@ -150,6 +152,10 @@ impl Writer {
             Self::Columns(columns) => columns.event(event, out),
             Self::Json(json) => json.event(event, out),
             Self::Yaml(yaml) => yaml.event(event, out),
+            Self::Text(field) => {
+                escape::text_lines(field.bytes(event), out);
+                out.push(b'\n');
+            }
             Self::None => {}
         }
     }

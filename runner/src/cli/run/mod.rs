@@ -60,7 +60,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     drop(store);
     let gadget = Gadget::open(image)?;
 
-    let sources = instance::data_sources(&gadget);
+    let sources = instance::data_sources(&gadget)?;
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
     let full =
         super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));

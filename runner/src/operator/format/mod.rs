@@ -18,6 +18,8 @@ mod tests;
 mod timestamp;
 mod zone;
 
+pub use syscall::{syscall_name, syscall_number};
+
 use crate::datasource::{Accessor, Annotations, DataSource, Event, Scalar, Slots};
 
 use super::{Operator, Verdict, add_text_beside, tagged, target_name};

@@ -43,9 +43,25 @@ pub(super) fn formatter() -> Formatter {
     }
 }
 
+/// The name of a system call of this machine, such as `OPENAT`.
+pub fn syscall_name(number: u64) -> Option<&'static str> {
+    full_name(number)?.strip_prefix(PREFIX)
+}
+
+/// The number of the system call with this name, such as `OPENAT`.
+pub fn syscall_number(name: &str) -> Option<u32> {
+    let found = NAMES.iter().position(|known| known.strip_prefix(PREFIX) == Some(name))?;
+    u32::try_from(found).ok()
+}
+
+const PREFIX: &str = "SYS_";
+
+fn full_name(number: u64) -> Option<&'static str> {
+    usize::try_from(number).ok().and_then(|number| NAMES.get(number)).copied().filter(|name| !name.is_empty())
+}
+
 fn render(raw: u64, slots: &mut Slots, slot: usize) {
-    let name = usize::try_from(raw).ok().and_then(|number| NAMES.get(number)).filter(|name| !name.is_empty());
-    slots.set(slot, Slot::Static(name.unwrap_or(&"SYS_UNKNOWN")));
+    slots.set(slot, Slot::Static(full_name(raw).unwrap_or("SYS_UNKNOWN")));
 }
 
 #[cfg(test)]

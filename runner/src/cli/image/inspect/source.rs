@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     datasource::{self, Annotations, DataSource, Place, SourceKind},
-    instance::{self, Gadget},
+    instance::{self, Gadget, Origin},
 };
 
 const EMPTY: u32 = 1;
@@ -87,13 +87,19 @@ pub(super) fn all(image: &GadgetImage) -> Result<Vec<Source>> {
         for (key, value) in stream.defaults {
             data.annotations.entry((*key).to_owned()).or_insert_with(|| (*value).to_owned());
         }
-        instance::Source { data, enums, map: stream.tracer.map.clone() }
+        instance::Source { data, enums, origin: Origin::Buffer(stream.tracer.map.clone()) }
     });
     let sources = sources.collect();
-    let gadget = Gadget { image: image.clone(), metadata, object, sources, params: Vec::new() };
-    let described = instance::data_sources(&gadget);
-    let mut sources: Vec<_> =
-        described.into_iter().zip(&streams).map(|(data, stream)| describe(data, stream)).collect();
+    let gadget = Gadget::new(image.clone(), metadata, object, sources);
+    let described = instance::data_sources(&gadget)?;
+    let stream = |data: &DataSource| streams.iter().find(|stream| stream.tracer.name == data.name);
+    let mut sources: Vec<_> = described
+        .into_iter()
+        .map(|data| {
+            let stream = stream(&data);
+            describe(data, stream)
+        })
+        .collect();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(sources)
 }
@@ -138,15 +144,21 @@ fn streams(object: &Object) -> Vec<Stream> {
     streams
 }
 
-fn describe(data: DataSource, stream: &Stream) -> Source {
-    let from_kernel = stream.tracer.structure.len();
-    let mut payload = if stream.key_fields == 0 { 1 } else { 2 };
+/// `stream` is what the kernel sends through it; a guest's data source has none.
+fn describe(data: DataSource, stream: Option<&Stream>) -> Source {
+    let (structure, key_fields) = stream.map_or((&[][..], 0), |s| (&s.tracer.structure[..], s.key_fields));
+    let from_kernel = structure.len();
+    let mut payload = match stream {
+        None => 0,
+        Some(_) if key_fields == 0 => 1,
+        Some(_) => 2,
+    };
     let fields = data.fields.into_iter().enumerate().map(|(index, field)| {
         let flag = |set: bool, bit: u32| if set { bit } else { 0 };
         let grouping = field.place == Place::Nowhere;
-        let of_struct = stream.tracer.structure.get(index);
+        let of_struct = structure.get(index);
         let payload_index = match () {
-            () if index < from_kernel => usize::from(stream.key_fields > 0 && index >= stream.key_fields),
+            () if index < from_kernel => usize::from(key_fields > 0 && index >= key_fields),
             () if grouping => 0,
             () => {
                 payload += 1;
