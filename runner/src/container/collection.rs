@@ -4,41 +4,95 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::docker::Docker;
 use super::hold::Hold;
 use super::keeper::Keeper;
+use super::runtime::Runtimes;
 use super::table::{Lookup, Table};
 use super::{Container, Watcher, namespace};
 
-/// How long the start of the collection waits for the runtime's list of running containers.
-const FIRST_LIST: Duration = Duration::from_secs(2);
+/// The runtimes that are asked unless others are named: `runc` stands for containers that no daemon knows.
+pub const RUNTIMES: [&str; 5] = ["docker", "containerd", "cri-o", "podman", "runc"];
 
-/// Where runtimes are.
+/// How runtimes are spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Each in its own way.
+    #[default]
+    Internal,
+    /// All but podman by the Container Runtime Interface.
+    Cri,
+}
+
+/// Where runtimes are. Sockets are looked for below `host_root`.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The runtimes to ask, by name. Today `docker` is known; others are not an error.
+    /// The runtimes to ask, some of [`RUNTIMES`].
     pub runtimes: Vec<String>,
-    /// docker's socket. It is looked for below `host_root`.
+    /// docker's socket.
     pub docker_socket: PathBuf,
-    /// Whether the user named the runtime or its socket, so that a socket that is missing is an error.
-    pub explicit: bool,
+    /// containerd's socket.
+    pub containerd_socket: PathBuf,
+    /// CRI-O's socket.
+    pub crio_socket: PathBuf,
+    /// The socket of root's podman service; users' own are found by themselves.
+    pub podman_socket: PathBuf,
+    /// The one namespace of containerd's to look at; all where it is empty.
+    pub containerd_namespace: String,
+    /// How runtimes are spoken to.
+    pub protocol: Protocol,
+    /// The runtimes that the user named, or whose sockets: one that is missing is an error.
+    pub explicit: Vec<String>,
     /// Where the host's file system is mounted; `/` outside a container.
     pub host_root: PathBuf,
     /// The runtime's binary, in place of the places where it usually is.
     pub runtime_path: Option<PathBuf>,
+    /// Whether starts are held, so that a container is known before its first instruction runs.
+    pub hold: bool,
+    /// How long to wait for the lists of running containers at the start.
+    pub patience: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            runtimes: ["docker", "containerd", "cri-o", "podman"].map(str::to_owned).to_vec(),
+            runtimes: RUNTIMES.map(str::to_owned).to_vec(),
             docker_socket: PathBuf::from("/run/docker.sock"),
-            explicit: false,
+            containerd_socket: PathBuf::from("/run/containerd/containerd.sock"),
+            crio_socket: PathBuf::from("/run/crio/crio.sock"),
+            podman_socket: PathBuf::from("/run/podman/podman.sock"),
+            containerd_namespace: String::new(),
+            protocol: Protocol::default(),
+            explicit: Vec::new(),
             host_root: PathBuf::from("/"),
             runtime_path: None,
+            hold: true,
+            patience: Duration::from_millis(700),
         }
+    }
+}
+
+impl Config {
+    /// Whether each runtime that was named is known, and has a socket.
+    fn check(&self) -> Result<(), Error> {
+        if let Some(name) = self.runtimes.iter().find(|name| !RUNTIMES.contains(&name.as_str())) {
+            return Err(Error::Runtime(name.clone()));
+        }
+        let sockets = [
+            ("docker", &self.docker_socket),
+            ("containerd", &self.containerd_socket),
+            ("cri-o", &self.crio_socket),
+            // Without a service, podman's containers are found by what it writes down.
+        ];
+        for (runtime, socket) in sockets {
+            let wanted = |names: &[String]| names.iter().any(|name| name == runtime);
+            let path = under(&self.host_root, socket);
+            if wanted(&self.explicit) && wanted(&self.runtimes) && !path.exists() {
+                return Err(Error::NoSocket { runtime, path });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -55,6 +109,9 @@ pub enum Error {
         /// Where its socket was looked for.
         path: PathBuf,
     },
+    /// There is no such runtime.
+    #[error("runtime {0:?} is not supported: give some of docker, containerd, cri-o, podman and runc")]
+    Runtime(String),
     /// This process' own namespaces cannot be read.
     #[error(transparent)]
     Namespace(#[from] namespace::Error),
@@ -72,12 +129,13 @@ pub struct Collection {
     notes: Vec<String>,
     // In the order in which they end: first nothing is held any more, then nobody asks, then nobody writes.
     _hold: Option<Hold>,
-    _docker: Option<Arc<Docker>>,
+    _runtimes: Arc<Runtimes>,
     _keeper: Keeper,
 }
 
 impl Collection {
-    /// Begins to hold starts, and lists what runs already; returns when the list is there, or after two seconds.
+    /// Begins to hold starts, and lists what runs already; returns when the list is there, or when the
+    /// patience of `config` is at its end.
     ///
     /// What could not be set up, short of an error, is in [`Collection::notes`]. A host without any runtime is no
     /// such thing: the collection is empty then.
@@ -85,43 +143,30 @@ impl Collection {
     /// # Errors
     /// See [`enum@Error`].
     pub fn start(config: &Config) -> Result<Self, Error> {
+        config.check()?;
         let host_netns = namespace::host_netns()?;
-        let table = Arc::new(Table::default());
+        let table = Arc::new(Table::new(&config.runtimes));
         let keeper = Keeper::start(Arc::clone(&table), host_netns)?;
         let mut notes = Vec::new();
 
         let (listed, first_list) = channel();
-        let docker = if config.runtimes.iter().any(|name| name == "docker") {
-            let path = under(&config.host_root, &config.docker_socket);
-            if config.explicit && !path.exists() {
-                return Err(Error::NoSocket { runtime: "docker", path });
-            }
-            Some(Arc::new(Docker::start(path, keeper.orders(), listed)?))
+        let runtimes = Arc::new(Runtimes::start(config, keeper.orders(), listed)?);
+        let hold = if config.hold {
+            Hold::start(config, Arc::clone(&table), keeper.orders(), Arc::clone(&runtimes), host_netns)
         } else {
-            drop(listed);
-            None
+            Ok(None)
         };
-
-        let hold = match Hold::start(config, Arc::clone(&table), keeper.orders(), docker.clone(), host_netns)
-        {
-            Ok(hold) => hold,
-            Err(error) => {
-                notes.push(format!(
-                    "containers that start from now on are seen a moment late: cannot hold their start: {error}"
-                ));
-                None
-            }
-        };
-        // A runtime that is not there ends the wait at once.
-        if first_list.recv_timeout(FIRST_LIST).is_err()
-            && docker.as_ref().is_some_and(|docker| docker.exists())
-        {
+        let hold = hold.unwrap_or_else(|error| {
             notes.push(format!(
-                "docker does not answer at {}: its containers are shown by id until it does",
-                config.docker_socket.display()
+                "containers that start from now on are seen a moment late: cannot hold their start: {error}"
             ));
-        }
-        Ok(Self { table, notes, _hold: hold, _docker: docker, _keeper: keeper })
+            None
+        });
+        // One that is not there ends the wait for it at once; each that answers is told by a message.
+        let deadline = Instant::now() + config.patience;
+        while first_list.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+        notes.extend(runtimes.complaints());
+        Ok(Self { table, notes, _hold: hold, _runtimes: runtimes, _keeper: keeper })
     }
 
     /// Tells `watcher` of every container there is, then of each that comes or goes. It is told of each exactly once.

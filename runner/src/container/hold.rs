@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,10 @@ use nix::sys::fanotify::{
 };
 
 use super::collection::{Config, under};
-use super::docker::{Details, Docker};
 use super::keeper::Orders;
 use super::namespace;
 use super::process::Process;
+use super::runtime::{Details, Runtimes, Start};
 use super::table::Table;
 
 mod bundle;
@@ -80,7 +80,7 @@ impl Hold {
         config: &Config,
         table: Arc<Table>,
         orders: Orders,
-        docker: Option<Arc<Docker>>,
+        names: Arc<Runtimes>,
         host_netns: u32,
     ) -> io::Result<Option<Self>> {
         let binaries: Vec<_> = match &config.runtime_path {
@@ -103,7 +103,7 @@ impl Hold {
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let groups = Groups { runtimes, folders: group()?, stop: Arc::clone(&stop) };
         let own_mntns = namespace::own_mntns().map_err(io::Error::other)?;
-        let starts = Starts { pending: Vec::new(), own_mntns, host_netns, table, orders, docker };
+        let starts = Starts { pending: Vec::new(), own_mntns, host_netns, table, orders, runtimes: names };
         let thread = thread::Builder::new().name("hold".to_owned()).spawn(move || {
             if let Err(error) = groups.run(starts) {
                 // Both groups close now, and the kernel lets go of whatever they held.
@@ -139,8 +139,8 @@ fn group() -> io::Result<Fanotify> {
 struct Pending {
     bundle: Bundle,
     since: Instant,
-    /// Docker's answer, when there is a docker to ask.
-    answer: Option<Receiver<Option<Details>>>,
+    /// What the runtimes say of it.
+    answer: Receiver<Option<Details>>,
 }
 
 /// A process that waits for our answer. It gets it when this is dropped, however that comes about.
@@ -237,7 +237,7 @@ struct Starts {
     host_netns: u32,
     table: Arc<Table>,
     orders: Orders,
-    docker: Option<Arc<Docker>>,
+    runtimes: Arc<Runtimes>,
 }
 
 impl Starts {
@@ -263,7 +263,7 @@ impl Starts {
             return;
         }
         tracing::debug!(id = %bundle.id, folder = %bundle.path.display(), "container is being created");
-        let answer = self.docker.as_ref().map(|docker| docker.ask(&bundle.id));
+        let answer = self.runtimes.ask(Start { id: bundle.id.clone(), bundle: bundle.place.clone() });
         self.pending.push(Pending { bundle, since: Instant::now(), answer });
     }
 
@@ -296,12 +296,13 @@ impl Starts {
             tracing::debug!(id = %pending.bundle.id, pid, "process has no mount namespace of its own");
             return;
         }
-        let Bundle { id, runtime, .. } = pending.bundle;
-        let details = pending.answer.and_then(|answer| self.wait_for(&answer)).unwrap_or_else(|| Details {
-            id,
-            runtime,
-            ..Details::default()
-        });
+        let Bundle { id, runtime, place, .. } = pending.bundle;
+        // The runtimes answer within their own time, and silent ones are not waited for.
+        let told = pending.answer.recv_timeout(NAME).ok().flatten().filter(|told| told.may_claim(&process));
+        let details = Details {
+            bundle: place.to_string_lossy().into_owned(),
+            ..told.unwrap_or_else(|| Details { id, runtime, ..Details::default() })
+        };
         if details.is_sandbox() {
             return;
         }
@@ -309,20 +310,6 @@ impl Starts {
         if let Some(container) = self.table.add(details.into_container(&process, self.host_netns)) {
             self.orders.watch(Arc::clone(&container.id), process);
             tracing::debug!(id = %container.id, name = %container.name, pid, took = ?held_for.elapsed(), "container starts");
-        }
-    }
-
-    /// Waits for docker's answer; not at all if it was silent when last asked.
-    fn wait_for(&self, answer: &Receiver<Option<Details>>) -> Option<Details> {
-        let docker = self.docker.as_ref()?;
-        let patience = if docker.is_silent() { Duration::ZERO } else { NAME };
-        match answer.recv_timeout(patience) {
-            Ok(details) => details,
-            Err(RecvTimeoutError::Timeout) => {
-                docker.set_silent();
-                None
-            }
-            Err(RecvTimeoutError::Disconnected) => None,
         }
     }
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::docker::Details;
 use super::process::{End, Process};
+use super::runtime::Details;
 use super::table::Table;
 
 /// How often processes without a descriptor are looked for.
@@ -163,6 +163,10 @@ impl Work {
                 return;
             }
         };
+        if !details.may_claim(&process) {
+            tracing::debug!(id = %details.id, pid, owner = details.owner, "not this user's to tell of");
+            return;
+        }
         if let Some(container) = self.table.add(details.into_container(&process, self.host_netns)) {
             self.watched.retain(|watched| watched.id != container.id || watched.pid != pid);
             self.watched.push(Watched { id: Arc::clone(&container.id), pid, end: process.end });

@@ -4,25 +4,27 @@
 //! finds the containers that run already, holds each new one's start until every [`Watcher`] has made its
 //! arrangements (so that not even the first packet is missed), and tells when one ends.
 //!
-//! Who does what: `hold` holds starts (fanotify), `docker` asks the runtime for names, `keeper` sees the ends, and
+//! Who does what: `hold` holds starts (fanotify), `runtime` asks the runtimes for names, `keeper` sees the ends, and
 //! `table` is what they all write to. [`Selector`] says which containers a user asked for, and [`namespace`] is the
 //! little that is needed of Linux namespaces.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod cgroup;
 mod collection;
-mod docker;
 mod hold;
 mod keeper;
 pub mod namespace;
 mod process;
+mod runtime;
 mod selector;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use collection::{Collection, Config, Error};
+pub use cgroup::Cgroup;
+pub use collection::{Collection, Config, Error, Protocol, RUNTIMES};
 pub use selector::{Filters, Selector, SelectorError};
 pub use table::Lookup;
 
@@ -35,11 +37,11 @@ pub struct Container {
     pub id: Arc<str>,
     /// The name as people give it, without docker's leading slash; the identifier where no name could be learned.
     pub name: Arc<str>,
-    /// Who runs it: `docker`, `containerd`, or `unknown`.
+    /// Who runs it: `docker`, `containerd`, `cri-o` or `podman`; `runc` or `crun` if no daemon does; `unknown`.
     pub runtime: Arc<str>,
     /// The image's name as the container was created with, tag included.
     pub image_name: Arc<str>,
-    /// The image's identifier, `sha256:` and hexadecimal digits.
+    /// The image's identifier, `sha256:` and hexadecimal digits; empty where the runtime does not say it.
     pub image_id: Arc<str>,
     /// The digest of the image in its registry; empty where the runtime does not say it.
     pub image_digest: Arc<str>,
@@ -49,12 +51,18 @@ pub struct Container {
     pub mntns: u64,
     /// Inode of the network namespace.
     pub netns: u32,
+    /// Its control groups.
+    pub cgroup: Cgroup,
     /// Whether it shares the host's network namespace.
     pub host_network: bool,
     /// When the first process began, in nanoseconds since the epoch.
     pub started_at: i64,
     /// The runtime's labels.
     pub labels: BTreeMap<String, String>,
+    /// The container that holds the pod's namespaces open; empty outside a cluster.
+    pub sandbox_id: Arc<str>,
+    /// The folder of its OCI configuration, as far as it is known.
+    pub bundle: Arc<str>,
     /// What Kubernetes calls it; all empty outside a cluster.
     pub k8s: K8s,
 }
@@ -72,6 +80,10 @@ pub struct K8s {
     pub container_name: Arc<str>,
     /// The pod's unique identifier.
     pub pod_uid: Arc<str>,
+    /// The kind of what made the pod, such as `ReplicaSet`.
+    pub owner_kind: Arc<str>,
+    /// The name of what made the pod.
+    pub owner_name: Arc<str>,
 }
 
 /// Is told of containers as they come and go.
@@ -80,9 +92,13 @@ pub struct K8s {
 /// subscribe or drop the collection, nor read files in a container's bundle folder.
 pub trait Watcher: Send + Sync {
     /// A container is there. For one whose start is held, its namespaces and interfaces exist and its first
-    /// instruction runs only after this returns. It is called again with the same id, after [`Watcher::removed`],
-    /// if the container's name changes.
+    /// instruction runs only after this returns.
     fn added(&self, container: &Arc<Container>);
     /// A container has ended. Look-ups by its namespaces still find it for two seconds.
     fn removed(&self, container: &Arc<Container>);
+    /// A container that is there got another name, or more became known of it. Processes and namespaces are the same.
+    fn changed(&self, known: &Arc<Container>, container: &Arc<Container>) {
+        self.removed(known);
+        self.added(container);
+    }
 }

@@ -1,24 +1,29 @@
 //! A container's first process, held by a descriptor so that its number cannot be taken by another meanwhile.
-#![allow(unsafe_code, reason = "pidfd_open has no safe wrapper among the dependencies")]
+#![allow(unsafe_code, reason = "pidfd_open and ioctl_ns have no safe wrapper among the dependencies")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
+use super::cgroup::Cgroup;
 use super::namespace;
 
 /// Clock ticks in `/proc/PID/stat` per second, fixed by the kernel's interface.
 const USER_HZ: i64 = 100;
 const NANOS: i64 = 1_000_000_000;
+/// Of ioctl_ns(2).
+const NS_GET_OWNER_UID: u32 = 0xb704;
 
 /// What is known of a process from the kernel.
 pub(super) struct Process {
     pub(super) pid: u32,
     pub(super) mntns: u64,
     pub(super) netns: u32,
+    pub(super) cgroup: Cgroup,
     /// Nanoseconds since the epoch, as exact as the kernel's ticks: ten milliseconds.
     pub(super) started_at: i64,
     pub(super) end: End,
@@ -40,11 +45,28 @@ impl Process {
             pid,
             mntns: namespace::mntns(pid).map_err(io::Error::other)?,
             netns: namespace::netns(pid).map_err(io::Error::other)?,
+            cgroup: Cgroup::of(pid),
             started_at: started_at(pid)?,
             end,
         };
         // Read by number; valid only if the number was this process' all the while.
         if process.end.is_reached(pid) { Err(io::ErrorKind::NotFound.into()) } else { Ok(process) }
+    }
+}
+
+impl Process {
+    /// The user who made the process' user namespace; `None` if it is that of the host, or cannot be told.
+    pub(super) fn user_namespace_owner(&self) -> Option<u32> {
+        let inode = |file: &File| file.metadata().map(|metadata| metadata.ino()).ok();
+        let namespace = File::open(format!("/proc/{}/ns/user", self.pid)).ok()?;
+        let own = File::open("/proc/self/ns/user").ok()?;
+        if self.end.is_reached(self.pid) || inode(&namespace) == inode(&own) {
+            return None;
+        }
+        let mut owner: libc::uid_t = 0;
+        // SAFETY: the request writes one number of this type, through a pointer that is good for the call.
+        let result = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_OWNER_UID as _, &raw mut owner) };
+        (result == 0).then_some(owner)
     }
 }
 

@@ -4,12 +4,12 @@
 //! costs one atomic load and one hash look-up, and no lock. Watchers are called under one lock, so that whoever
 //! subscribes is told of each container exactly once and in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::{Container, Watcher};
+use super::{Container, K8s, Watcher, namespace};
 
 /// How long an ended container is still found: its last events are read after its end.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -17,6 +17,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// What is known, and who wants to know.
 #[derive(Default)]
 pub(super) struct Table {
+    /// Containers of other runtimes are left out; none are where this is empty.
+    runtimes: Vec<String>,
     state: RwLock<State>,
     epoch: AtomicU64,
     /// Held while watchers are called. Never taken with `state` held.
@@ -25,7 +27,8 @@ pub(super) struct Table {
 
 #[derive(Default)]
 struct State {
-    live: HashMap<Arc<str>, Arc<Container>>,
+    /// By first process: identifiers are unique only to each runtime.
+    live: HashMap<u32, Arc<Container>>,
     /// Ended ones and when they ended, oldest first.
     gone: Vec<(Instant, Arc<Container>)>,
     view: Arc<View>,
@@ -39,34 +42,51 @@ struct View {
 }
 
 impl Table {
-    /// Enters a container and tells the watchers; gives it back unless it was known already.
+    /// An empty one, for the containers of these runtimes; `runc` stands for those that no daemon knows.
+    pub(super) fn new(runtimes: &[String]) -> Self {
+        let table = Self::default();
+        Self { runtimes: runtimes.to_vec(), ..table }
+    }
+
+    /// Enters a container and tells the watchers; gives it back unless its process was known already.
     ///
-    /// One with the same id, or with a mount namespace of the same number (numbers are soon used again), has ended or
-    /// got another name: watchers are told first that it is removed.
+    /// One with a mount namespace of the same number (numbers are soon used again), or with the same id if its own
+    /// process is no more, has ended: watchers are told first that it is removed. What is told of a known one is added
+    /// to what is known.
     pub(super) fn add(&self, container: Container) -> Option<Arc<Container>> {
+        if !self.is_wanted(&container) {
+            return None;
+        }
         let watchers = lock(&self.watchers);
+        let mut state = self.write();
+        if let Some(known) = state.live.get(&container.pid).filter(|known| known.is_same_process(&container))
+        {
+            let known = Arc::clone(known);
+            let merged = Arc::new(merge(&known, container));
+            if merged != known {
+                state.live.insert(merged.pid, Arc::clone(&merged));
+                self.publish(&mut state);
+                drop(state);
+                watchers.iter().for_each(|watcher| watcher.changed(&known, &merged));
+            }
+            return None;
+        }
         let container = Arc::new(container);
-        let replaced = {
-            let mut state = self.write();
-            if state.live.get(&container.id).is_some_and(|known| says_as_much(known, &container)) {
-                return None;
-            }
-            let old: Vec<_> = state
-                .live
-                .values()
-                .filter(|known| known.id == container.id || known.mntns == container.mntns)
-                .cloned()
-                .collect();
-            for known in &old {
-                state.live.remove(&known.id);
-                if known.pid != container.pid {
-                    state.gone.push((Instant::now(), Arc::clone(known)));
-                }
-            }
-            state.live.insert(Arc::clone(&container.id), Arc::clone(&container));
-            self.publish(&mut state);
-            old
+        let has_ended = |known: &Container| {
+            known.pid == container.pid
+                || known.mntns == container.mntns
+                || (known.id == container.id
+                    && namespace::mntns(known.pid).is_ok_and(|mntns| mntns != known.mntns))
+                || (known.id == container.id && namespace::mntns(known.pid).is_err())
         };
+        let replaced: Vec<_> = state.live.values().filter(|known| has_ended(known)).cloned().collect();
+        for known in &replaced {
+            state.live.remove(&known.pid);
+            state.gone.push((Instant::now(), Arc::clone(known)));
+        }
+        state.live.insert(container.pid, Arc::clone(&container));
+        self.publish(&mut state);
+        drop(state);
         for known in &replaced {
             watchers.iter().for_each(|watcher| watcher.removed(known));
         }
@@ -74,15 +94,20 @@ impl Table {
         Some(container)
     }
 
+    fn is_wanted(&self, container: &Container) -> bool {
+        let runtime = if is_daemons(&container.runtime) { &*container.runtime } else { "runc" };
+        self.runtimes.is_empty() || self.runtimes.iter().any(|wanted| wanted == runtime)
+    }
+
     /// Takes out the container `id` whose first process was `pid`, and tells the watchers.
     pub(super) fn remove(&self, id: &str, pid: u32) {
         let watchers = lock(&self.watchers);
         let container = {
             let mut state = self.write();
-            if state.live.get(id).is_none_or(|known| known.pid != pid) {
+            if state.live.get(&pid).is_none_or(|known| &*known.id != id) {
                 return;
             }
-            let Some(container) = state.live.remove(id) else { return };
+            let Some(container) = state.live.remove(&pid) else { return };
             state.gone.push((Instant::now(), Arc::clone(&container)));
             self.publish(&mut state);
             container
@@ -115,9 +140,9 @@ impl Table {
         all
     }
 
-    /// The running container `id`.
+    /// A running container `id`.
     pub(super) fn get(&self, id: &str) -> Option<Arc<Container>> {
-        self.read(|state| state.live.get(id).cloned())
+        self.read(|state| state.live.values().find(|container| &*container.id == id).cloned())
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -200,12 +225,52 @@ impl Lookup {
     }
 }
 
-/// Whether `known` tells all that `other` does: the same process, and no name where `known` has none.
-fn says_as_much(known: &Container, other: &Container) -> bool {
-    known.pid == other.pid
-        && known.mntns == other.mntns
-        && (known.name == other.name || other.name == other.id)
-        && (known.runtime == other.runtime || other.name == other.id)
+impl Container {
+    fn is_same_process(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.mntns == other.mntns && self.id == other.id
+    }
+}
+
+/// Whether the name is that of a daemon, which knows more of a container than who only runs it.
+fn is_daemons(runtime: &str) -> bool {
+    !matches!(runtime, "" | "unknown" | "runc" | "crun")
+}
+
+/// What is known of a container, with what is told of it now. Who only runs it cannot say more than a daemon; and a
+/// name that is only the identifier is none.
+fn merge(known: &Container, told: Container) -> Container {
+    let is_better = is_daemons(&told.runtime) || !is_daemons(&known.runtime);
+    let text = |known: &Arc<str>, told: Arc<str>| {
+        if told.is_empty() || !(is_better || known.is_empty()) { Arc::clone(known) } else { told }
+    };
+    let labels = |known: &BTreeMap<String, String>, told: BTreeMap<String, String>| {
+        if told.is_empty() { known.clone() } else { told }
+    };
+    let is_nameless = told.name == told.id || (!is_better && known.name != known.id);
+    Container {
+        name: if is_nameless { Arc::clone(&known.name) } else { told.name },
+        runtime: if is_better && &*told.runtime != "unknown" {
+            told.runtime
+        } else {
+            Arc::clone(&known.runtime)
+        },
+        image_name: text(&known.image_name, told.image_name),
+        image_id: text(&known.image_id, told.image_id),
+        image_digest: text(&known.image_digest, told.image_digest),
+        labels: labels(&known.labels, told.labels),
+        sandbox_id: text(&known.sandbox_id, told.sandbox_id),
+        bundle: text(&known.bundle, told.bundle),
+        k8s: K8s {
+            namespace: text(&known.k8s.namespace, told.k8s.namespace),
+            pod_name: text(&known.k8s.pod_name, told.k8s.pod_name),
+            pod_labels: labels(&known.k8s.pod_labels, told.k8s.pod_labels),
+            container_name: text(&known.k8s.container_name, told.k8s.container_name),
+            pod_uid: text(&known.k8s.pod_uid, told.k8s.pod_uid),
+            owner_kind: text(&known.k8s.owner_kind, told.k8s.owner_kind),
+            owner_name: text(&known.k8s.owner_name, told.k8s.owner_name),
+        },
+        ..known.clone()
+    }
 }
 
 /// A watcher that panicked has done no harm to the list itself.
@@ -256,7 +321,7 @@ mod tests {
         let table = Table::default();
         let nameless = Container { name: "a".into(), ..paper("a", 1, 10) };
         table.add(nameless.clone());
-        assert!(table.add(paper("a", 1, 10)).is_some());
+        assert!(table.add(paper("a", 1, 10)).is_none());
         assert!(table.add(nameless).is_none());
         assert_eq!(&*table.list()[0].name, "name-a");
     }

@@ -35,8 +35,8 @@ pub(crate) struct Follower {
     pub(crate) selector: Selector,
     pub(crate) filter_map: Option<MapHandle>,
     pub(crate) socket_filters: Vec<SocketFilter>,
-    /// The containers, by id, whose network namespaces are watched on their account.
-    pub(crate) watched: Mutex<HashSet<Arc<str>>>,
+    /// The containers, by first process, whose network namespaces are watched on their account.
+    pub(crate) watched: Mutex<HashSet<u32>>,
 }
 
 impl Follower {
@@ -65,7 +65,7 @@ impl Follower {
         Ok(())
     }
 
-    fn watched(&self) -> MutexGuard<'_, HashSet<Arc<str>>> {
+    fn watched(&self) -> MutexGuard<'_, HashSet<u32>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -86,7 +86,7 @@ impl Watcher for Follower {
         }
         match self.watch(container) {
             Ok(()) => {
-                self.watched().insert(Arc::clone(&container.id));
+                self.watched().insert(container.pid);
             }
             Err(error) => tracing::warn!("container {}: {error}", container.name),
         }
@@ -102,8 +102,17 @@ impl Watcher for Follower {
             tracing::debug!("container {}: not in the filter map: {error}", container.name);
         }
         // One that could not be watched must not take the namespace from others that share it.
-        if self.watched().remove(&container.id) {
+        if self.watched().remove(&container.pid) {
             self.socket_filters.iter().for_each(|filter| filter.detach(container.netns));
+        }
+    }
+
+    /// Only a selection that decides otherwise than before is acted on: what is watched stays so without a gap.
+    fn changed(&self, known: &Arc<Container>, container: &Arc<Container>) {
+        match (self.selector.matches(known), self.selector.matches(container)) {
+            (true, false) => self.removed(known),
+            (false, true) => self.added(container),
+            _ => {}
         }
     }
 }

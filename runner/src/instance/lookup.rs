@@ -49,7 +49,8 @@ fn fields(container: &Container) -> ContainerFields {
         k8s_pod_name: Arc::clone(&container.k8s.pod_name),
         k8s_container_name: Arc::clone(&container.k8s.container_name),
         k8s_pod_labels: labels.join(",").into(),
+        k8s_owner_kind: Arc::clone(&container.k8s.owner_kind),
+        k8s_owner_name: Arc::clone(&container.k8s.owner_name),
         host_network: container.host_network,
-        ..ContainerFields::default()
     }
 }

@@ -138,7 +138,10 @@ fn start(
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: container::Config {
             docker_socket: text("docker-socketpath").unwrap_or_default().into(),
-            explicit: matches.value_source("docker-socketpath") == Some(ValueSource::CommandLine),
+            explicit: (matches.value_source("docker-socketpath") == Some(ValueSource::CommandLine))
+                .then(|| "docker".to_owned())
+                .into_iter()
+                .collect(),
             ..container::Config::default()
         },
         cache,

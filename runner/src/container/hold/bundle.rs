@@ -23,6 +23,8 @@ pub(super) struct Bundle {
     pub(super) id: String,
     /// The runtime's name when it cannot be asked.
     pub(super) runtime: &'static str,
+    /// The folder with the configuration.
+    pub(super) place: PathBuf,
     /// The folder in which the file with the process' number will be.
     pub(super) folder: File,
     pub(super) path: PathBuf,
@@ -57,7 +59,8 @@ impl Bundle {
         let bundle = path_of(bundle.as_fd())?;
         let id = id_of(&bundle)?.to_owned();
         let path = path_of(folder.as_fd())?;
-        Some(Self { id, runtime: runtime_of(&bundle), folder, path, pid_file: pid_file.to_owned() })
+        let runtime = runtime_of(&bundle);
+        Some(Self { id, runtime, place: bundle, folder, path, pid_file: pid_file.to_owned() })
     }
 
     /// Whether both are the same start: a restart makes the folder anew, under the same name.

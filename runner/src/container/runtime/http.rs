@@ -10,13 +10,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 /// The longest reply that is read: some thousands of containers.
-const MAX_REPLY: usize = 16 << 20;
+pub(super) const MAX_REPLY: usize = 16 << 20;
 /// The longest event.
 const MAX_LINE: usize = 1 << 20;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(in crate::container) enum Failure {
     #[error("cannot connect: {0}")]
     Connect(#[from] std::io::Error),
     #[error("{0}")]
@@ -31,8 +31,24 @@ pub(super) enum Failure {
     Line,
     #[error("no answer in {0:?}")]
     Time(Duration),
+    #[error("{message} (gRPC status {code})")]
+    Grpc { code: u32, message: String },
+    #[error("a message that cannot be read: {0}")]
+    Message(#[from] prost::DecodeError),
+    #[error("a reply longer than {MAX_REPLY} bytes")]
+    Long,
+    #[error("the reply ends too early")]
+    Cut,
     #[error("not the identifier of a container")]
     Name,
+}
+
+impl Failure {
+    /// Whether nobody listens there, which is how it is on most hosts, and no fault.
+    pub(super) fn is_absence(&self) -> bool {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound};
+        matches!(self, Self::Connect(error) if matches!(error.kind(), NotFound | ConnectionRefused))
+    }
 }
 
 /// Asks for `path`; the connection lives as long as the reply is read.
