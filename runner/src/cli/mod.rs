@@ -2,8 +2,12 @@
 //! and an exit code.
 
 mod completions;
+#[cfg(feature = "ebpf")]
+mod containers;
 pub mod image;
 mod images;
+#[cfg(feature = "ebpf")]
+mod list_containers;
 mod login;
 mod logout;
 mod places;
@@ -19,6 +23,8 @@ use std::{
     process::ExitCode,
 };
 
+#[cfg(feature = "ebpf")]
+use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// Runs `igx` with these arguments, the first of which is the program's name.
@@ -52,7 +58,7 @@ fn command() -> Command {
                  ~/.local/share/igx/oci-store]",
         ));
     #[cfg(feature = "ebpf")]
-    let command = command.subcommand(run::command());
+    let command = command.subcommands([run::command(), list_containers::command()]);
     command
         .subcommand(image::command())
         .subcommands([login::command(), logout::command()])
@@ -69,6 +75,11 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
     start_log(matches.get_flag("verbose"));
     match matches.subcommand() {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
+        #[cfg(feature = "ebpf")]
+        Some(("list-containers", sub)) => {
+            let stop = || run::stop_signals().context("cannot listen for signals");
+            list_containers::run(sub, terminal_width(), stop, &mut io::stdout())
+        }
         Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
         Some(("logout", sub)) => logout::run(sub, &mut io::stdout()),
         Some(("completions", sub)) => completions::run(sub, command()),

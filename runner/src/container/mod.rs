@@ -31,7 +31,7 @@ pub use table::Lookup;
 /// One running container.
 ///
 /// The strings that go into events are shared, so that to enrich an event copies no text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Container {
     /// The runtime's identifier, for docker 64 hexadecimal digits.
     pub id: Arc<str>,

@@ -173,7 +173,7 @@ pub(super) fn table(rows: &[Row], short: Option<Short>) -> String {
 }
 
 /// Leaves the middle out of what is wider than `width`: a name tells most at its ends.
-fn cut(text: &str, width: usize) -> String {
+pub(in crate::cli) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -203,7 +203,7 @@ fn trust(trust: Trust) -> &'static str {
 }
 
 /// Text of an image must not steer the terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

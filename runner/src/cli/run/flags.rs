@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::super::{images, registry};
+use super::super::{containers, images, registry};
 use crate::{
     datasource::{DataSource, FieldId},
     instance::Param,
 };
 
-const CONTAINERS: &str = "Containers";
+const CONTAINERS: &str = containers::HEADING;
 const OUTPUT: &str = "Output";
 const IMAGES: &str = "Images";
 const GADGET: &str = "This gadget";
@@ -48,23 +48,8 @@ pub(crate) fn command() -> Command {
                 .help("Stop after this many seconds; 0 runs until Ctrl-C"),
         )
         .arg(switch("host", CONTAINERS, "Show the host's own processes as well as containers"))
-        .arg(
-            Arg::new("containername")
-                .short('c')
-                .long("containername")
-                .alias("runtime-containername")
-                .value_name("NAME,...")
-                .help_heading(CONTAINERS)
-                .help("Show only containers of these names; !NAME leaves one out"),
-        )
-        .arg(
-            Arg::new("docker-socketpath")
-                .long("docker-socketpath")
-                .value_name("PATH")
-                .default_value("/run/docker.sock")
-                .help_heading(CONTAINERS)
-                .help("Socket of docker's API"),
-        )
+        .args(containers::selector_args())
+        .args(containers::runtime_args())
         .arg(
             Arg::new("output")
                 .short('o')

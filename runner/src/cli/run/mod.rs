@@ -16,16 +16,15 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{ArgMatches, parser::ValueSource};
+use clap::ArgMatches;
 use gadget::{registry::Progress, store::Store};
 use nix::sys::{
     eventfd::{EfdFlags, EventFd},
     signal::{SigSet, Signal},
 };
 
-use super::{images, places, progress::Bar};
+use super::{containers, images, places, progress::Bar};
 use crate::{
-    container::{self, Filters, Selector},
     ebpf,
     images::{Images, Pull},
     instance::{self, Gadget, Loss, Notice, Options, Summary},
@@ -126,24 +125,14 @@ fn start(
     let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(0);
     let options = Options {
         host: matches.get_one::<bool>("host").copied().unwrap_or(false),
-        selector: Selector::parse(&Filters {
-            container_name: &text("containername").unwrap_or_default(),
-            ..Filters::default()
-        })?,
+        selector: containers::selector(matches)?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
         filters,
         fields: text("fields"),
         mode: text("output").unwrap_or_default().parse()?,
         width: super::terminal_width(),
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
-        containers: container::Config {
-            docker_socket: text("docker-socketpath").unwrap_or_default().into(),
-            explicit: (matches.value_source("docker-socketpath") == Some(ValueSource::CommandLine))
-                .then(|| "docker".to_owned())
-                .into_iter()
-                .collect(),
-            ..container::Config::default()
-        },
+        containers: containers::config(matches),
         cache,
     };
     let mut notice = |notice: Notice<'_>| match notice {
@@ -156,7 +145,7 @@ fn start(
 
 /// A descriptor that is readable once somebody asks to stop. Whoever asks again does not want to wait: the process
 /// ends at once.
-fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
+pub(super) fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGINT);
     mask.add(Signal::SIGTERM);
