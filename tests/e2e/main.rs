@@ -17,6 +17,7 @@ mod loss;
 mod peers;
 mod publish;
 mod registry;
+mod runtimes;
 mod second_gadget;
 mod signature;
 mod sni;

@@ -26,6 +26,11 @@ use std::{
 #[cfg(feature = "ebpf")]
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 /// Runs `igx` with these arguments, the first of which is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -112,13 +117,18 @@ fn terminal_width() -> Option<u16> {
 
 /// Warnings, and with `--verbose` all that is being done, go to stderr.
 fn start_log(verbose: bool) {
-    let level = if verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::WARN };
+    // Frames of HTTP are for who develops these two.
+    let targets = Targets::new().with_default(level);
+    let targets = targets.with_target("h2", LevelFilter::WARN).with_target("hyper", LevelFilter::WARN);
     let _ = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .without_time()
         .with_target(false)
         .with_max_level(level)
+        .finish()
+        .with(targets)
         .try_init();
 }
 

@@ -31,7 +31,7 @@ impl Docker {
     }
 
     fn config(&self) -> Config {
-        Config { docker_socket: self.socket(), explicit: true, ..Config::default() }
+        config(self.socket())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -59,6 +59,12 @@ impl Drop for Docker {
     fn drop(&mut self) {
         let _ = script("stop", self.dir.path());
     }
+}
+
+/// docker alone: what else this machine runs is none of these tests' business.
+fn config(docker_socket: PathBuf) -> Config {
+    let docker = vec!["docker".to_owned()];
+    Config { docker_socket, runtimes: docker.clone(), explicit: docker, ..Config::default() }
 }
 
 fn script(action: &str, dir: &Path) -> Output {
@@ -287,7 +293,7 @@ fn a_killed_holder_does_not_hang_docker() {
     const MARK: &str = "IGX_TEST_HOLD_FOR_EVER";
     if let Some(socket) = std::env::var_os(MARK) {
         // The child: it holds a start and never lets it go.
-        let config = Config { docker_socket: socket.into(), explicit: true, ..Config::default() };
+        let config = config(socket.into());
         let collection = Collection::start(&config).unwrap();
         struct Stuck(PathBuf);
         impl Watcher for Stuck {
@@ -352,7 +358,10 @@ fn host_without_a_runtime_is_quiet() {
     drop(collection);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 
-    let error = Collection::start(&Config { explicit: true, ..config }).err().unwrap().to_string();
+    let error = Collection::start(&Config { explicit: vec!["docker".to_owned()], ..config })
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("non-existent socketPath"), "{error}");
 }
 
@@ -362,12 +371,7 @@ fn silent_docker_delays_the_start_for_a_bounded_time_and_is_noted() {
     let socket = dir.path().join("docker.sock");
     // Accepts by its backlog, and never answers.
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    let config = Config {
-        docker_socket: socket,
-        explicit: true,
-        runtime_path: Some(PathBuf::from("/nonexistent")),
-        ..Config::default()
-    };
+    let config = Config { runtime_path: Some(PathBuf::from("/nonexistent")), ..config(socket) };
     let began = Instant::now();
     let collection = Collection::start(&config).unwrap();
     assert!(collection.notes()[0].contains("does not answer"), "{:?}", collection.notes());

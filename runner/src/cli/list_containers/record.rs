@@ -236,19 +236,19 @@ mod tests {
         ]);
         let text = yaml(&value);
         insta::assert_snapshot!(text, @r#"
-        - runtime:
-            name: "a\u001b\n\""
+        - k8s: {}
+          pid: 7
+          runtime:
             labels:
               "x/y": "1"
-          k8s: {}
-          pid: 7
-        - list:
+            name: "a\u001b\n\""
+        - "": true
+          list:
             - - 1
               - 2
             - []
           null: null
-          "": true
         "#);
-        assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&yaml(&value[0])).unwrap(), value[0]);
+        assert_eq!(serde_saphyr::from_str::<Value>(&yaml(&value[0])).unwrap(), value[0]);
     }
 }

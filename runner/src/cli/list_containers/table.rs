@@ -12,7 +12,7 @@ const GAP: usize = 2;
 /// Digits of an identifier that are enough for people.
 const SHORT_ID: usize = 12;
 /// No column is cut to less than this.
-const NARROW: usize = 12;
+const NARROW: usize = 8;
 /// Columns where nobody says how wide the terminal is and lines come one by one.
 const WIDE: usize = 120;
 
@@ -123,7 +123,7 @@ impl Table {
         if let Some(terminal) = terminal {
             narrow(&mut widths, usize::from(terminal));
         }
-        lines.iter().fold(String::new(), |text, line| text + &row(line, &widths) + "\n")
+        lines.iter().fold(String::new(), |text, line| text + &row(line, &widths, true) + "\n")
     }
 
     /// The header over lines that come one by one.
@@ -132,6 +132,7 @@ impl Table {
         row(
             &["EVENT".to_owned()].into_iter().chain(headers).collect::<Vec<_>>(),
             &stream_widths(columns, terminal),
+            terminal.is_some(),
         )
     }
 
@@ -140,7 +141,7 @@ impl Table {
         let record = Record::of(&change.container);
         let cells = cells(&columns.columns, &record, terminal.is_some());
         let line: Vec<_> = [change.event.to_owned()].into_iter().chain(cells).collect();
-        row(&line, &stream_widths(columns, terminal))
+        row(&line, &stream_widths(columns, terminal), terminal.is_some())
     }
 }
 
@@ -175,10 +176,11 @@ fn narrow(widths: &mut [usize], room: usize) {
     }
 }
 
-fn row(cells: &[String], widths: &[usize]) -> String {
+/// A line. What is wider than its column is cut, or else moves the others.
+fn row(cells: &[String], widths: &[usize], may_cut: bool) -> String {
     let mut text = String::new();
     for (cell, width) in cells.iter().zip(widths) {
-        let cell = cut(cell, *width);
+        let cell = if may_cut { cut(cell, *width) } else { cell.clone() };
         let pad = (width + GAP).saturating_sub(cell.width());
         let _ = write!(text, "{cell}{:pad$}", "");
     }
@@ -209,7 +211,11 @@ mod tests {
         let records = [Record::of(&long), Record::of(&plain)];
         let text = Table::of(&Columns::default(), &records, Some(80));
         assert!(text.lines().all(|line| line.width() <= 80), "{text}");
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        RUNTIME     NAME                     ID            PID   IMAGE
+        containerd  long-name-l…-long-name-  0123456789ab  4242  registry.ex…:v1.2.3-rc4
+        containerd  web�[31m                 0123456789ab  4242  -
+        ");
     }
 
     #[test]
@@ -217,8 +223,11 @@ mod tests {
         let mut in_pod = container("web", "web:1");
         in_pod.k8s.pod_name = "web-0".into();
         in_pod.k8s.namespace = "prod".into();
-        let text = Table::of(&Columns::default(), &[Record::of(&in_pod)], None);
-        insta::assert_snapshot!(text, @"");
+        let text = Table::of(&Columns::default(), &[Record::of(&in_pod)], Some(80));
+        insta::assert_snapshot!(text, @"
+        RUNTIME     NAME  ID            PID   IMAGE  NAMESPACE  POD
+        containerd  web   0123456789ab  4242  web:1  prod       web-0
+        ");
     }
 
     #[test]

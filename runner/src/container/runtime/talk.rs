@@ -387,3 +387,6 @@ impl Follow {
         self.peer.permits.add_permits(1);
     }
 }
+
+#[cfg(test)]
+mod tests;
