@@ -25,6 +25,7 @@ fn it_fits_a_terminal() {
         "",
         "run",
         "run trace_sni",
+        "list-containers",
         "image",
         "image new",
         "image build",
@@ -53,13 +54,14 @@ fn of_igx() {
     Usage: igx [OPTIONS] <COMMAND>
 
     Commands:
-      run          Run a gadget
-      image        Build, list and remove gadget images in the local store
-      login        Log in to a registry and keep the credentials
-      logout       Forget the credentials for a registry
-      completions  Print a shell's completion script
-      version      Print the version
-      help         Print this message or the help of the given subcommand(s)
+      run              Run a gadget
+      list-containers  List the containers of this host
+      image            Build, list and remove gadget images in the local store
+      login            Log in to a registry and keep the credentials
+      logout           Forget the credentials for a registry
+      completions      Print a shell's completion script
+      version          Print the version
+      help             Print this message or the help of the given subcommand(s)
 
     Options:
       -v, --verbose         Say what is being done, on stderr
@@ -109,10 +111,57 @@ fn of_run() {
       -c, --containername <NAME,...>
               Show only containers of these names; !NAME leaves one out
 
+          --runtime-containerimage-id <NAME,...>
+              Only those of images with these ids
+
+          --runtime-containerimage-digest <NAME,...>
+              Only those of images with these digests
+
+          --k8s-namespace <NAME,...>
+              Only those of pods in these namespaces
+
+          --k8s-podname <NAME,...>
+              Only those of these pods
+
+          --k8s-containername <NAME,...>
+              Only those of these names in their pods
+
+          --k8s-selector <LABEL,...>
+              Only those of pods with these labels: k=v; !k=v leaves them out
+
+      -r, --runtimes <NAME,...>
+              Runtimes to ask; runc is for containers that no daemon knows
+
+              [default: docker,containerd,cri-o,podman,runc]
+
           --docker-socketpath <PATH>
               Socket of docker's API
 
               [default: /run/docker.sock]
+
+          --containerd-socketpath <PATH>
+              Socket of containerd's API
+
+              [default: /run/containerd/containerd.sock]
+
+          --crio-socketpath <PATH>
+              Socket of cri-o's API
+
+              [default: /run/crio/crio.sock]
+
+          --podman-socketpath <PATH>
+              Socket of podman's API
+
+              [default: /run/podman/podman.sock]
+
+          --containerd-namespace <NAME>
+              The only namespace of containerd's to look at [default: all]
+
+          --runtime-protocol <NAME>
+              How runtimes are asked: each in its own way, or by the CRI
+
+              [default: internal]
+              [possible values: internal, cri]
 
     Output:
       -o, --output <MODE>

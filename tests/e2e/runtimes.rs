@@ -186,6 +186,7 @@ impl Drop for Podman {
 /// A bundle for runc, whose container's first act is `args`, in the network namespace `network` or in one of its own.
 fn bundle(image: &Image, folder: &str, network: Option<&str>, args: &[&str]) -> String {
     let folder = image.path(folder);
+    let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     run("runc", &["spec", "--bundle", &folder]);
     let path = Path::new(&folder).join("config.json");
@@ -311,6 +312,8 @@ fn the_list_is_that_of_each_runtimes_own_tool() {
     assert_eq!(by_containerd["runtime"]["containerImageName"], IMAGE);
     let digest = by_containerd["runtime"]["containerImageDigest"].as_str().unwrap();
     assert!(containerd.ok(&["images", "ls"]).contains(digest), "{digest}");
+    // The id is the digest of the configuration, by whoever it is told.
+    assert_eq!(by_containerd["runtime"]["containerImageId"], get(&id)["runtime"]["containerImageId"]);
     let in_pod = get(&pod);
     assert_eq!(in_pod["runtime"]["containerName"], "web");
     assert_eq!((&in_pod["k8s"]["podName"], &in_pod["k8s"]["namespace"]), (&"web-0".into(), &"prod".into()));
@@ -381,7 +384,18 @@ fn the_first_packet_has_the_containers_name_whatever_runs_it() {
                 _ => {
                     let folder = bundle(&image, "first", Some(&own), &act);
                     let pid_file = format!("{folder}/pid");
-                    run("runc", &["create", "--bundle", &folder, "--pid-file", &pid_file, &name]);
+                    let mut create = Command::new("runc");
+                    create.args(["create", "--bundle", &folder, "--pid-file", &pid_file, &name]);
+                    // The container has what its creator has: a pipe would stay open as long as it lives.
+                    assert!(
+                        create
+                            .stdin(Stdio::null())
+                            .stdout(Stdio::null())
+                            .stderr(Stdio::null())
+                            .status()
+                            .unwrap()
+                            .success()
+                    );
                     fs::read(&pid_file).unwrap();
                     run("runc", &["start", &name]);
                     wait_until("the container ends", || run("runc", &["state", &name]).contains("stopped"));

@@ -300,6 +300,58 @@ mod tests {
         fn removed(&self, container: &Arc<Container>) {
             lock(&self.0).push(format!("-{}", container.id));
         }
+
+        fn changed(&self, known: &Arc<Container>, container: &Arc<Container>) {
+            lock(&self.0).push(format!("{}={}", known.name, container.name));
+        }
+    }
+
+    #[test]
+    fn who_only_runs_it_adds_to_what_a_daemon_says_and_takes_nothing() {
+        let (table, diary) = (Table::default(), Arc::new(Diary::default()));
+        table.subscribe(Arc::clone(&diary) as Arc<dyn Watcher>);
+        let plain =
+            Container { name: "a".into(), runtime: "runc".into(), bundle: "/b".into(), ..paper("a", 1, 10) };
+        table.add(plain.clone());
+        table.add(paper("a", 1, 10));
+        assert_eq!(diary.entries(), ["+a", "a=name-a"]);
+        table.add(Container { image_name: "web".into(), image_id: "i".into(), ..paper("a", 1, 10) });
+        table.add(Container { name: "other".into(), image_name: "none".into(), ..plain });
+        assert_eq!(diary.entries(), ["name-a=name-a"]);
+        let container = &table.list()[0];
+        assert_eq!(
+            (&*container.name, &*container.runtime, &*container.image_name),
+            ("name-a", "docker", "web")
+        );
+        assert_eq!((&*container.bundle, &*container.image_id), ("/b", "i"));
+    }
+
+    #[test]
+    fn only_the_runtimes_asked_for_are_entered() {
+        let table = Table::new(&["docker".to_owned(), "runc".to_owned()]);
+        for (pid, runtime) in (1..).zip(["docker", "podman", "crun", "unknown"]) {
+            let id = format!("id-{pid}");
+            table.add(Container { runtime: runtime.into(), ..paper(&id, pid, u64::from(pid)) });
+        }
+        let found: Vec<_> = table.list().iter().map(|container| container.runtime.to_string()).collect();
+        assert_eq!(found, ["docker", "crun", "unknown"]);
+    }
+
+    #[test]
+    fn one_identifier_may_be_that_of_two_containers() {
+        let (table, diary) = (Table::default(), Arc::new(Diary::default()));
+        table.subscribe(Arc::clone(&diary) as Arc<dyn Watcher>);
+        let own = std::process::id();
+        let alive = paper("a", own, namespace::mntns(own).unwrap());
+        table.add(alive);
+        table.add(paper("a", 1, 10));
+        assert_eq!(table.list().len(), 2);
+        table.remove("a", 1);
+        assert_eq!(diary.entries(), ["+a", "+a", "-a"]);
+        // A process that is no more has ended, whoever may not have told yet.
+        table.add(paper("b", u32::MAX - 1, 11));
+        table.add(paper("b", u32::MAX - 2, 12));
+        assert_eq!(diary.entries(), ["+b", "-b", "+b"]);
     }
 
     #[test]

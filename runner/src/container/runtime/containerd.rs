@@ -3,6 +3,7 @@
 //! Source: containerd's `api/services/*/v1/*.proto` and `api/types/*.proto`, 1.3 and later. While a start is held only
 //! the stores of containers and images may be asked: a question about the task waits for its shim.
 
+mod image;
 mod proto;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,10 +15,12 @@ use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
+use super::docker::Digests;
 use super::grpc::{Channel, NO_HEADER, NOT_FOUND, Replies};
 use super::http::Failure;
 use super::kubernetes::{self, Pod};
 use super::{Answer, Change, Changes, Details, Runtime, Start};
+use image::{Images, Manifest, Next};
 use proto::*;
 
 /// docker keeps its containers here, without their names. They are docker's to tell.
@@ -25,6 +28,8 @@ const DOCKER: &str = "moby";
 /// More containers than this in one namespace are not looked at.
 const MAX_CONTAINERS: usize = 100_000;
 
+/// The longest manifest that is read.
+const MAX_MANIFEST: usize = 4 << 20;
 /// How long a request for events may take to be heard.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -33,11 +38,13 @@ pub(super) struct Containerd {
     socket: PathBuf,
     /// Only this namespace; all where it is empty.
     namespace: String,
+    /// Images' ids by their digests.
+    ids: Digests,
 }
 
 impl Containerd {
     pub(super) fn new(socket: PathBuf, namespace: String) -> Self {
-        Self { socket, namespace }
+        Self { socket, namespace, ids: Digests::default() }
     }
 
     async fn connect(&self) -> Result<Channel, Failure> {
@@ -63,7 +70,7 @@ impl Containerd {
         let channel = self.connect().await?;
         let mut all = Vec::new();
         for namespace in self.namespaces(&channel).await? {
-            all.extend(Namespace { channel: &channel, name: &namespace }.list().await?);
+            all.extend(Namespace { channel: &channel, name: &namespace, ids: &self.ids }.list().await?);
         }
         Ok(all)
     }
@@ -72,7 +79,7 @@ impl Containerd {
     async fn find(&self, id: &str) -> Result<Option<Details>, Failure> {
         let channel = self.connect().await?;
         for name in self.namespaces(&channel).await? {
-            let namespace = Namespace { channel: &channel, name: &name };
+            let namespace = Namespace { channel: &channel, name: &name, ids: &self.ids };
             if let Some(container) = namespace.container(id).await? {
                 return namespace.tell(container).await.map(Some);
             }
@@ -83,7 +90,7 @@ impl Containerd {
     async fn one(&self, key: &str) -> Result<Option<Details>, Failure> {
         let (name, id) = key.split_once('/').ok_or(Failure::Name)?;
         let channel = self.connect().await?;
-        let namespace = Namespace { channel: &channel, name };
+        let namespace = Namespace { channel: &channel, name, ids: &self.ids };
         let Some(container) = namespace.container(id).await? else { return Ok(None) };
         let pid = namespace.pid(id).await?;
         Ok(Some(Details { pid, ..namespace.tell(container).await? }))
@@ -122,6 +129,7 @@ impl Runtime for Containerd {
 struct Namespace<'a> {
     channel: &'a Channel,
     name: &'a str,
+    ids: &'a Digests,
 }
 
 impl Namespace<'_> {
@@ -163,6 +171,7 @@ impl Namespace<'_> {
                 details.pod.add_pod_labels(labels.clone());
             }
             images.tell(details);
+            self.tell_image_id(details).await?;
         }
         Ok(found)
     }
@@ -195,8 +204,53 @@ impl Namespace<'_> {
             let found = self.channel.unary::<GetImageResponse>(method, self.header(), &request).await;
             Images::from(or_none(found)?.and_then(|found| found.image).into_iter().collect::<Vec<_>>())
                 .tell(&mut details);
+            self.tell_image_id(&mut details).await?;
         }
         Ok(details)
+    }
+
+    /// Adds the image's id, if only its digest is known: the digest of its configuration, which its manifest names.
+    async fn tell_image_id(&self, details: &mut Details) -> Result<(), Failure> {
+        if !details.image_id.is_empty() || details.image_digest.is_empty() {
+            return Ok(());
+        }
+        if let Some(known) = self.ids.get(&details.image_digest) {
+            details.image_id = known;
+            return Ok(());
+        }
+        let mut digest = details.image_digest.clone();
+        // An index leads to a manifest, and no further.
+        for _ in 0..2 {
+            let Some(blob) = self.blob(&digest).await? else { return Ok(()) };
+            match serde_json::from_slice::<Manifest>(&blob).ok().and_then(Manifest::next) {
+                Some(Next::Id(id)) => {
+                    self.ids.put(&details.image_digest, &id);
+                    details.image_id = id;
+                    return Ok(());
+                }
+                Some(Next::Manifest(next)) => digest = next,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn blob(&self, digest: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let method = "containerd.services.content.v1.Content/Read";
+        let request = ReadContentRequest { digest: digest.to_owned() };
+        let read = async {
+            let mut parts: Replies<ReadContentResponse> =
+                self.channel.stream(method, self.header(), &request).await?;
+            let mut blob = Vec::new();
+            while let Some(part) = parts.next().await? {
+                blob.extend_from_slice(&part.data);
+                if blob.len() > MAX_MANIFEST {
+                    return Err(Failure::Long);
+                }
+            }
+            Ok(blob)
+        };
+        or_none(read.await)
     }
 }
 
@@ -206,39 +260,6 @@ fn or_none<T>(reply: Result<T, Failure>) -> Result<Option<T>, Failure> {
         Ok(reply) => Ok(Some(reply)),
         Err(Failure::Grpc { code: NOT_FOUND, .. }) => Ok(None),
         Err(failure) => Err(failure),
-    }
-}
-
-/// The images of a namespace: digests by name, and by digest the id, which CRI gives it as a further name.
-struct Images {
-    digests: HashMap<String, String>,
-    ids: HashMap<String, String>,
-}
-
-impl From<Vec<Image>> for Images {
-    fn from(images: Vec<Image>) -> Self {
-        let (mut digests, mut ids) = (HashMap::new(), HashMap::new());
-        for image in images {
-            let Some(target) = image.target else { continue };
-            if image.name.starts_with("sha256:") {
-                ids.insert(target.digest.clone(), image.name.clone());
-            }
-            digests.insert(image.name, target.digest);
-        }
-        Self { digests, ids }
-    }
-}
-
-impl Images {
-    fn tell(&self, details: &mut Details) {
-        if let Some(digest) =
-            self.digests.get(&details.image_name).or_else(|| self.digests.get(&details.image_id))
-        {
-            details.image_digest.clone_from(digest);
-            if let Some(id) = self.ids.get(digest) {
-                details.image_id.clone_from(id);
-            }
-        }
     }
 }
 

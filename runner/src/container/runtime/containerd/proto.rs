@@ -126,6 +126,18 @@ pub(super) struct Descriptor {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(super) struct ReadContentRequest {
+    #[prost(string, tag = "1")]
+    pub(super) digest: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ReadContentResponse {
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) data: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(super) struct SubscribeRequest {
     #[prost(string, repeated, tag = "1")]
     pub(super) filters: Vec<String>,
