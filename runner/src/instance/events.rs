@@ -50,6 +50,9 @@ pub(super) fn read(
     pipelines.call(Stage::Stop, &mut sink.text)?;
     detach();
     pipelines.call(Stage::PostStop, &mut sink.text)?;
+    if let Some(error) = pipelines.failure() {
+        return Err(error.into());
+    }
     match sink.flushed() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
         _ => Ok(lost),
@@ -98,6 +101,10 @@ fn read_buffers(
     let mut stopped = false;
     loop {
         let count = reader.consume()?;
+        if let Some(error) = pipelines.borrow_mut().failure() {
+            sink.borrow_mut().flush();
+            return Err(error.into());
+        }
         match sink.borrow_mut().flushed() {
             // Whoever read the output has had enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(reader.lost()),

@@ -16,8 +16,9 @@ use super::{
     containers::Follower,
     events,
     gadget::{Gadget, Origin, Source},
-    guest::{self, Machine},
+    guest,
     load::{self, Loaded},
+    machine::Machine,
     pipeline,
 };
 use crate::{
@@ -140,7 +141,9 @@ pub fn run(
     if let Some(machine) = &machine {
         let mut machine = machine.borrow_mut();
         for map in &gadget.object.maps {
-            machine.maps.extend(loaded.map(&map.name)?.map(|handle| (map.name.clone(), handle)));
+            if let Some(handle) = loaded.map(&map.name)? {
+                machine.maps.add(&map.name, handle);
+            }
         }
         if !options.host {
             machine.shown = Some((collection.lookup(), options.selector.clone()));

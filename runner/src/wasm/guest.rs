@@ -266,7 +266,8 @@ impl Guest {
         let taken = std::mem::replace(payload, Payload::Array(Vec::new()));
         state.objects.current = Some((subscription.source, taken));
         let arguments = (subscription.callback, subscription.handle, handle);
-        let result = self.enter(callback.name(), self.limits.event_fuel, |store| callback.call(store, arguments));
+        let result =
+            self.enter(callback.name(), self.limits.event_fuel, |store| callback.call(store, arguments));
         let state = self.store.data_mut();
         if let Some((_, back)) = state.objects.current.take() {
             *payload = back;
