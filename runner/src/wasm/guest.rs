@@ -10,6 +10,7 @@ use wasmi::{
 use super::{
     API_VERSION, Error, Host, Payload, Stop, Subscription, call,
     objects::{Object, Objects},
+    segments,
     state::State,
     wasi,
 };
@@ -126,7 +127,7 @@ impl Guest {
     pub fn new(name: &str, module: &[u8], host: Box<dyn Host>, limits: Limits) -> Result<Self, Error> {
         let refuse = |error: wasmi::Error| Error::Module { guest: name.to_owned(), why: error.to_string() };
         let engine = Engine::new(&config());
-        let module = Module::new(&engine, module).map_err(refuse)?;
+        let module = Module::new(&engine, segments::merged(module)).map_err(refuse)?;
         let fence = StoreLimitsBuilder::new()
             .memory_size(limits.pages.saturating_mul(PAGE))
             .table_elements(MAX_TABLE)
