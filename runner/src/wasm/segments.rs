@@ -87,8 +87,7 @@ fn section(body: &[u8]) -> Option<Vec<u8>> {
     if count < MANY {
         return None;
     }
-    let mut segments: Vec<(u32, Vec<u8>)> = Vec::new();
-    let (mut end, mut total) = (0u32, 0usize);
+    let mut segments = Vec::new();
     for _ in 0..count {
         if rest.byte()? != ACTIVE || rest.byte()? != I32_CONST {
             return None;
@@ -97,29 +96,34 @@ fn section(body: &[u8]) -> Option<Vec<u8>> {
         if rest.byte()? != END {
             return None;
         }
-        let len = rest.number()?;
-        let bytes = rest.take(len as usize)?;
-        // Out of order, one may lie in what is taken for zeros.
+        let len = rest.number()? as usize;
+        segments.push((start, rest.take(len)?));
+    }
+    if !rest.0.is_empty() {
+        return None;
+    }
+    segments.sort_by_key(|(start, _)| *start);
+    let mut runs: Vec<(u32, Vec<u8>)> = Vec::new();
+    let (mut end, mut total) = (0u32, 0usize);
+    for (start, bytes) in segments {
+        // Where two overlap, their order matters.
         let gap = start.checked_sub(end)?;
         total += bytes.len() + gap.min(MAX_GAP) as usize;
         if total > MAX_DATA {
             return None;
         }
-        match segments.last_mut().filter(|_| gap <= MAX_GAP) {
+        match runs.last_mut().filter(|_| gap <= MAX_GAP) {
             Some((_, data)) => {
                 data.resize(data.len() + gap as usize, 0);
                 data.extend_from_slice(bytes);
             }
-            None => segments.push((start, bytes.to_vec())),
+            None => runs.push((start, bytes.to_vec())),
         }
-        end = start.checked_add(len)?;
-    }
-    if !rest.0.is_empty() {
-        return None;
+        end = start.checked_add(u32::try_from(bytes.len()).ok()?)?;
     }
     let mut out = Vec::with_capacity(body.len() * 2);
-    put_number(&mut out, u32::try_from(segments.len()).ok()?);
-    for (start, data) in segments {
+    put_number(&mut out, u32::try_from(runs.len()).ok()?);
+    for (start, data) in runs {
         out.extend_from_slice(&[ACTIVE, I32_CONST]);
         put_signed(&mut out, start as i32);
         out.push(END);
@@ -236,6 +240,7 @@ mod tests {
         fn the_memory_is_the_same(
             parts in prop::collection::vec((0u32..600, prop::collection::vec(any::<u8>(), 0..8)), 64..100),
             shuffled: bool,
+            overlapping: bool,
         ) {
             let mut at = 0;
             let mut list: Vec<_> = parts
@@ -248,6 +253,9 @@ mod tests {
                 .collect();
             if shuffled {
                 list.reverse();
+            }
+            if let Some((start, _)) = overlapping.then(|| list[7].clone()) {
+                list.push((start, vec![9; 600]));
             }
             let module = module(&list, "");
             prop_assert_eq!(memory(&merged(&module)), memory(&module));
