@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     containers::Follower,
-    events,
+    events::{self, Turn},
     gadget::{Gadget, Origin, Source},
     guest,
     load::{self, Loaded},
@@ -102,7 +102,7 @@ pub enum Error {
 
 /// What is told to a person beside the events.
 pub enum Notice<'a> {
-    /// All programs are attached.
+    /// All programs are attached, and the guest is ready for what they see.
     Running,
     /// Something that the user should know, one line.
     Warning(&'a str),
@@ -177,9 +177,12 @@ pub fn run(
             Origin::Guest => {}
         }
     }
-    notice(Notice::Running);
-    let lost_in_perf =
-        events::read(&buffers, &batches, &mut pipelines, stop, deadline, out, || drop(attached))?;
+    let mut attached = Some(attached);
+    let turn = &mut |turn| match turn {
+        Turn::Started => notice(Notice::Running),
+        Turn::Detach => drop(attached.take()),
+    };
+    let lost_in_perf = events::read(&buffers, &batches, &mut pipelines, stop, deadline, out, turn)?;
 
     let mut summary = Summary::default();
     for (source, pipeline) in sources.iter().zip(&pipelines.list) {
