@@ -122,14 +122,14 @@ mod tests {
 
     #[test]
     fn protocols_that_are_no_text_show_their_bytes() {
-        let cases: [(Option<&[u8]>, (char, char)); 7] = [
+        let cases = [
             (None, ('0', '0')),
-            (Some(b"h2"), ('h', '2')),
-            (Some(b"http/1.1"), ('h', '1')),
-            (Some(b"x"), ('x', 'x')),
-            (Some(&[0xab]), ('a', 'b')),
-            (Some(&[0xab, 0xcd]), ('a', 'd')),
-            (Some(&[0x30, 0xab]), ('3', 'b')),
+            (Some(&b"h2"[..]), ('h', '2')),
+            (Some(&b"http/1.1"[..]), ('h', '1')),
+            (Some(&b"x"[..]), ('x', 'x')),
+            (Some(&[0xab][..]), ('a', 'b')),
+            (Some(&[0xab, 0xcd][..]), ('a', 'd')),
+            (Some(&[0x30, 0xab][..]), ('3', 'b')),
         ];
         for (protocol, shown) in cases {
             assert_eq!(alpn(protocol), shown);

@@ -148,6 +148,7 @@ impl flows::State for State {
 const _: () = assert!(2 * (2 * size_of::<Key>() + size_of::<State>() + 200) <= flows::FLOW_COST);
 
 /// What came of some bytes, before the hello is borrowed from where it is.
+#[derive(Clone, Copy)]
 enum Step<'a> {
     Nothing,
     Pending,
@@ -271,6 +272,3 @@ impl Counters {
         } += 1;
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -59,6 +59,10 @@ impl Gatherer {
     }
 
     fn quic<'a>(&mut self, flow: Flow, datagram: &'a [u8], now: Duration) -> Step<'a> {
+        if let Some(id) = header::retry(datagram) {
+            self.retry(flow.reverse(), id, now);
+            return Step::Nothing;
+        }
         let mut last = Step::Nothing;
         for initial in Initials::of(datagram) {
             let step = self.initial(flow, &initial, now);
@@ -131,6 +135,21 @@ impl Gatherer {
                 Err(error) => Step::Failed(Reason::of(error)),
                 Ok(_) => self.give_quic(own, connection, now),
             },
+        }
+    }
+
+    /// The server asks the client of `flow` to begin again, for `id`: what was given already is not to be given again. Its
+    /// random should be the same then, but not every client keeps to that.
+    fn retry(&mut self, flow: Flow, id: ConnectionId, now: Duration) {
+        let given = self.on_flow(flow).into_iter().find_map(|key| match self.flows.get(&key) {
+            Some(State::Given(given)) => Some(*given),
+            _ => None,
+        });
+        let key = Key::Quic(flow, id);
+        if let Some(given) = given
+            && self.flows.get(&key).is_none()
+        {
+            self.flows.insert(key, State::Given(given), now);
         }
     }
 

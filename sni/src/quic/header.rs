@@ -146,6 +146,20 @@ fn long_packet(bytes: &[u8]) -> Option<(Packet<'_>, &[u8])> {
     Some((Packet::Initial(Initial { version, destination, packet, number_at }), reader.0))
 }
 
+/// The id that a Retry packet gives to the client, for which its next packets will be (RFC 9000, section 17.2.5). Nothing if
+/// the datagram is no Retry.
+#[must_use]
+pub fn retry(datagram: &[u8]) -> Option<ConnectionId> {
+    let mut reader = Reader(datagram);
+    let first = reader.byte()?;
+    let version = Version::from_wire(reader.u32()?)?;
+    if first & LONG == 0 || first >> 4 & 3 != version.retry() {
+        return None;
+    }
+    reader.vector8()?;
+    ConnectionId::new(reader.vector8()?)
+}
+
 /// Whether the datagram begins with a packet of a version that is read here.
 #[must_use]
 pub fn is_quic(datagram: &[u8]) -> bool {

@@ -95,6 +95,3 @@ pub(crate) fn hello(handshake: &Stream) -> Result<ClientHello<'_>, Error> {
         other => other,
     }
 }
-
-#[cfg(test)]
-mod tests;

