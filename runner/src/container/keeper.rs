@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What the keeper is asked to do.
 enum Order {
     /// Enter this container, unless it is known.
-    Enter(Details),
+    Enter(Box<Details>),
     /// It is entered: see to its end.
     Watch(Watched),
     /// Say when all orders before this one are done.
@@ -46,7 +46,7 @@ pub(super) struct Orders {
 
 impl Orders {
     pub(super) fn enter(&self, details: Details) {
-        self.send(Order::Enter(details));
+        self.send(Order::Enter(Box::new(details)));
     }
 
     pub(super) fn watch(&self, id: Arc<str>, process: Process) {
@@ -113,7 +113,7 @@ impl Work {
             }
             while let Ok(order) = self.inbox.try_recv() {
                 match order {
-                    Order::Enter(details) => self.enter(details),
+                    Order::Enter(details) => self.enter(*details),
                     Order::Watch(watched) => self.watched.push(watched),
                     Order::Tell(done) => drop(done.send(())),
                     Order::Stop => return,

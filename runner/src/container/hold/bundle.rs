@@ -40,7 +40,11 @@ impl Bundle {
                 let bundle = open_folder(&in_view_of(pid, arguments.bundle))?;
                 let pid_file = in_view_of(pid, arguments.pid_file);
                 let folder = open_folder(pid_file.parent()?)?;
-                Self::new(&bundle, folder, pid_file.file_name()?)
+                let found = Self::new(&bundle, folder, pid_file.file_name()?)?;
+                // A bundle may be called otherwise than its container.
+                let id = arguments.id.filter(|id| is_container_id(id)).map_or(found.id, str::to_owned);
+                let runtime = if found.runtime == "unknown" { arguments.program } else { found.runtime };
+                Some(Self { id, runtime, ..found })
             }
             None => {
                 let bundle = open_folder(&PathBuf::from(format!("/proc/{pid}/cwd")))?;
@@ -90,6 +94,10 @@ pub(super) fn path_of(file: BorrowedFd<'_>) -> Option<PathBuf> {
 struct Arguments<'a> {
     bundle: &'a Path,
     pid_file: &'a Path,
+    /// The container's identifier: the last argument of `create`, and said by a flag to conmon.
+    id: Option<&'a str>,
+    /// Who runs the container, as far as the program tells.
+    program: &'static str,
 }
 
 impl<'a> Arguments<'a> {
@@ -99,11 +107,16 @@ impl<'a> Arguments<'a> {
         let mut arguments = line.split(|byte| *byte == 0);
         let program = Path::new(OsStr::from_bytes(arguments.next()?)).file_name()?.as_bytes();
         let is_monitor = program == b"conmon";
-        if !is_monitor && program != b"runc" && program != b"crun" {
-            return None;
-        }
+        let program = match program {
+            b"conmon" => "unknown",
+            b"runc" => "runc",
+            b"crun" => "crun",
+            _ => return None,
+        };
+        let (mut last, mut id) = (None, None);
         let (mut bundle, mut pid_file, mut creates) = (None, None, is_monitor);
         while let Some(argument) = arguments.next() {
+            last = Some(argument).filter(|argument| !argument.is_empty()).or(last);
             let mut value = |long: &[u8], short: &[u8], into: &mut Option<&'a [u8]>| {
                 if argument == long || argument == short {
                     *into = arguments.next();
@@ -116,6 +129,7 @@ impl<'a> Arguments<'a> {
             if is_monitor {
                 value(b"--bundle", b"-b", &mut bundle);
                 value(b"--container-pidfile", b"-p", &mut pid_file);
+                value(b"--cid", b"-c", &mut id);
             } else {
                 value(b"--bundle", b"-b", &mut bundle);
                 value(b"--pid-file", b"--pid-file", &mut pid_file);
@@ -125,7 +139,11 @@ impl<'a> Arguments<'a> {
         let path = |value: Option<&'a [u8]>| {
             value.filter(|bytes| !bytes.is_empty()).map(|bytes| Path::new(OsStr::from_bytes(bytes)))
         };
-        creates.then_some(Self { bundle: path(bundle)?, pid_file: path(pid_file)? })
+        let id = if is_monitor { id } else { last };
+        let id = id.and_then(|id| std::str::from_utf8(id).ok());
+        // Without a word of it, the bundle is where the caller is.
+        let bundle = if is_monitor { path(bundle)? } else { path(bundle).unwrap_or(Path::new(".")) };
+        creates.then_some(Self { bundle, pid_file: path(pid_file)?, id, program })
     }
 }
 
@@ -176,6 +194,7 @@ mod tests {
     fn parsed(arguments: &[&str]) -> Option<(String, String)> {
         let line = line(arguments);
         let found = Arguments::parse(&line)?;
+        assert_eq!(found.id, Some("c1"));
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         Some((text(found.bundle), text(found.pid_file)))
     }
@@ -186,6 +205,8 @@ mod tests {
         let log = ["--root", "/r", "--log", "/b/c1/log.json"];
         let create = ["create", "--bundle", "/b/c1", "--pid-file", "/b/c1/init.pid", "c1"];
         assert_eq!(parsed(&[&["/usr/sbin/runc"], &log[..], &create[..]].concat()), expected);
+        let here = Some((".".to_owned(), "p".to_owned()));
+        assert_eq!(parsed(&["runc", "create", "--pid-file", "p", "c1"]), here);
         assert_eq!(parsed(&["crun", "create", "-b", "/b/c1", "--pid-file=/b/c1/init.pid", "c1"]), expected);
         assert_eq!(
             parsed(&["conmon", "-n", "n", "-c", "c1", "-b", "/b/c1", "-p", "/b/c1/init.pid"]),
@@ -197,7 +218,7 @@ mod tests {
     fn other_calls_name_none() {
         assert_eq!(parsed(&["runc", "exec", "--bundle", "/b", "--pid-file", "/p", "c1"]), None);
         assert_eq!(parsed(&["runc", "create", "--bundle", "/b", "c1"]), None);
-        assert_eq!(parsed(&["runc", "create", "--pid-file", "/p", "--bundle"]), None);
+        assert_eq!(parsed(&["runc", "create", "--bundle", "/b"]), None);
         assert_eq!(parsed(&["sh", "create", "--bundle", "/b", "--pid-file", "/p"]), None);
         assert_eq!(Arguments::parse(b""), None);
     }

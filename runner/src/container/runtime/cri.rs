@@ -247,4 +247,6 @@ impl Changes for Events {
 }
 
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod tests;

@@ -92,10 +92,7 @@ fn container() -> Container {
         id: ID.to_owned(),
         pod_sandbox_id: "5".repeat(64),
         metadata: Some(ContainerMetadata { name: "web".to_owned() }),
-        image: Some(ImageSpec {
-            image: image.clone(),
-            user_specified_image: "quay.io/team/web:1@sha256:00".to_owned(),
-        }),
+        image: Some(ImageSpec { image, user_specified_image: "quay.io/team/web:1@sha256:00".to_owned() }),
         image_ref: "quay.io/team/web@sha256:beef".to_owned(),
         labels: map(&[
             ("io.kubernetes.container.name", "web"),

@@ -65,7 +65,8 @@ fn whatever_a_socket_answers_the_start_is_not_delayed_and_it_is_said() {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n[");
         while stream.write_all(&[b' '; 65536]).is_ok() {}
     };
-    let behaviours: [(&str, fn(UnixStream)); 6] = [
+    type Behaviour = (&'static str, fn(UnixStream));
+    let behaviours: [Behaviour; 6] = [
         ("garbage", garbage),
         ("hang-up", hang_up),
         ("silence", silence),
