@@ -250,8 +250,8 @@ impl Gatherer {
     }
 }
 
-/// Whether two handshakes can be of the same hello: where both have come, up to the end of the random, they are equal.
+/// Whether two handshakes begin with the same hello, as far as the end of its random. Where that has not come, they may not.
 fn agrees(one: &[u8], other: &[u8]) -> bool {
-    let told = hello::HANDSHAKE_HEADER + 2 + 32;
-    one.iter().zip(other).take(told).all(|(one, other)| one == other)
+    let told = ..hello::HANDSHAKE_HEADER + 2 + 32;
+    one.get(told).is_some_and(|one| other.get(told) == Some(one))
 }
