@@ -121,7 +121,8 @@ fn at_every_byte_into_two_packets() {
     }
 }
 
-/// The server answers before all of the hello has come, and the client goes over to the id that the server chose.
+/// The server answers before all of the hello has come, and the client goes over to the id that the server
+/// chose.
 #[test]
 fn keys_stay_when_the_server_replaces_the_id() {
     let sealer = Sealer::v1(b"first-id");
@@ -217,7 +218,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     /// A datagram of anything, and a real one with anything in it.
     #[test]
-    fn nothing_ends_it(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..1200, cut in 0usize..1300, size in 0usize..700) {
+    fn nothing_ends_it(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        (at, cut, size) in (0usize..1200, 0usize..1300, 0usize..700),
+    ) {
         let capture = &captures()[0];
         let mut gatherer = Gatherer::new();
         let _ = gatherer.udp(flow(1), &bytes, size, NOW);

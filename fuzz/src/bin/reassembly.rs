@@ -1,7 +1,8 @@
-//! A stream in segments: against a model that keeps every byte for ever, and against the same stream in one piece.
+//! A stream in segments: against a model that keeps every byte for ever, and against the same stream in one
+//! piece.
 //!
-//! The input is the stream. Its last bytes say how it is cut as well: the very last one the number of segments, and five
-//! bytes in front of it for each: offset, length, and what else happens.
+//! The input is the stream. Its last bytes say how it is cut as well: the very last one the number of
+//! segments, and five bytes in front of it for each: offset, length, and what else happens.
 //!
 //! Seeds: tests/corpus/hellos/*.bin
 #![no_main]
@@ -73,7 +74,8 @@ fuzz_target!(|data: &[u8]| {
         found.extend(name(gatherer.tcp(flow, Segment { sequence, syn: false, payload }, Duration::ZERO)));
         assert!(gatherer.memory() <= MEMORY);
     }
-    // With decoys in front, which piece completes something first depends on the cuts: only that it is found is the same.
+    // With decoys in front, which piece completes something first depends on the cuts: only that it is found
+    // is the same.
     if data.len() <= LIMIT && covered.iter().all(|byte| *byte) && gatherer.counters() == Default::default() {
         if let Some(expected) = expected {
             assert!(found.contains(&expected), "{found:?} without {expected}");
