@@ -8,6 +8,7 @@ mod bad_input;
 mod build;
 mod corpus;
 mod docker;
+mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
@@ -15,6 +16,7 @@ mod inspect_peer;
 mod journey;
 mod loss;
 mod peers;
+mod probes;
 mod publish;
 mod registry;
 mod second_gadget;
