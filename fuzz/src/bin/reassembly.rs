@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
 
     let flow =
         Flow { namespace: 0, source: ([10, 0, 0, 1], 1).into(), destination: ([10, 0, 0, 2], 443).into() };
-    let name = |outcome| match outcome {
+    let name = |outcome: Outcome| match outcome {
         Outcome::Hello(found) => Some(found.hello.server_name().text()),
         _ => None,
     };
