@@ -4,7 +4,7 @@ use super::BuiltIn;
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use gadget::{
-    image::{CREATED, Trust},
+    image::{CREATED, Trust, seconds_of_rfc3339},
     reference::shorten,
     store::{Entry, Store},
 };
@@ -226,7 +226,7 @@ fn or_dash(cell: &str) -> Cow<'_, str> {
 
 /// How long ago a date was; `None` if it is no date of the form that images carry.
 fn ago(date: &str, now: u64) -> Option<String> {
-    let then = seconds(date)?;
+    let then = seconds_of_rfc3339(date)?;
     let age = now.saturating_sub(then);
     let units = [
         (31_536_000, "year"),
@@ -241,35 +241,4 @@ fn ago(date: &str, now: u64) -> Option<String> {
     };
     let count = age / size;
     Some(format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" }))
-}
-
-/// RFC 3339 as seconds since 1970.
-fn seconds(date: &str) -> Option<u64> {
-    let number = |range: std::ops::Range<usize>| date.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let zone = date.get(19..)?;
-    let zone = zone.strip_prefix('.').map_or(zone, |z| z.trim_start_matches(|c: char| c.is_ascii_digit()));
-    let offset = match zone.split_at_checked(1)? {
-        ("Z", "") => 0,
-        (sign @ ("+" | "-"), rest) => {
-            let (hours, minutes) = rest.split_once(':')?;
-            let offset = hours
-                .parse::<i64>()
-                .ok()?
-                .checked_mul(3600)?
-                .checked_add(minutes.parse::<i64>().ok()?.checked_mul(60)?)?;
-            if sign == "+" { offset } else { -offset }
-        }
-        _ => return None,
-    };
-    // Days since 1970, counting years from March so that the leap day comes last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100)
-        + year.div_euclid(400)
-        + (153 * month + 2) / 5
-        + day
-        - 1
-        - 719_468;
-    u64::try_from((days * 86_400 + hour * 3600 + minute * 60 + second).checked_sub(offset)?).ok()
 }

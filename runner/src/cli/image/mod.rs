@@ -39,7 +39,7 @@ pub struct BuiltIn<'a> {
 /// The subcommand and those below it.
 pub fn command() -> Command {
     let command = Command::new("image")
-        .about("Build, list and remove gadget images in the local store")
+        .about("Build, share, verify and look after gadget images")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(new::command());
