@@ -148,9 +148,9 @@ fn of_run() {
 
     Registries:
           --authfile <FILE>
-              Where credentials are [default for root: /var/lib/igx/config.json;
-              for others: ~/.config/igx/config.json; if that is absent, those of
-              docker and podman]
+              Where credentials are [default for root: /var/lib/igx/config.json; for
+              others: ~/.config/igx/config.json; if that is absent, those of docker
+              and podman]
 
           --insecure-registries <HOST,...>
               Registries to speak to over plain http, as host:port
