@@ -9,7 +9,7 @@ use gadget::{
     store::{Entry, Store},
 };
 use serde::Serialize;
-use std::{borrow::Cow, io::Write, time::SystemTime};
+use std::{borrow::Cow, io::Write, mem::ManuallyDrop, time::SystemTime};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Digits of a digest that are enough for people.
@@ -75,11 +75,12 @@ pub(super) fn run(
     out: &mut impl Write,
     log: &mut impl Write,
 ) -> Result<()> {
-    let rows: Vec<Row> =
-        built_in.map(Row::built_in).into_iter().chain(store.list().into_iter().map(Row::new)).collect();
+    let rows = built_in.map(Row::built_in).into_iter().chain(store.list().into_iter().map(Row::new));
+    // As with the store, its memory is left to the end of the process.
+    let rows: ManuallyDrop<Vec<Row>> = ManuallyDrop::new(rows.collect());
     match matches.get_one::<String>("output").map(String::as_str) {
-        Some("json") => writeln!(out, "{}", serde_json::to_string(&rows)?)?,
-        Some("jsonpretty") => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?,
+        Some("json") => writeln!(out, "{}", serde_json::to_string(&*rows)?)?,
+        Some("jsonpretty") => writeln!(out, "{}", serde_json::to_string_pretty(&*rows)?)?,
         _ => {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
             let terminal = terminal.filter(|_| !matches.get_flag("no-trunc"));
@@ -87,7 +88,7 @@ pub(super) fn run(
             out.write_all(table(&rows, short).as_bytes())?;
         }
     }
-    for row in &rows {
+    for row in rows.iter() {
         if let Some(damage) = &row.damage {
             writeln!(log, "warning: {}: {}", row.title(), printable(damage))?;
         }
