@@ -1,5 +1,6 @@
 //! Containers as a table: all at once, as wide as needed but no wider than the terminal, or line by line.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
@@ -155,7 +156,7 @@ fn cells(columns: &[&Column], record: &Record<'_>, short: bool) -> Vec<String> {
             }
             _ => &text,
         };
-        printable(text)
+        printable(text).into_owned()
     };
     columns.iter().map(cell).collect()
 }
@@ -180,7 +181,10 @@ fn narrow(widths: &mut [usize], room: usize) {
 fn row(cells: &[String], widths: &[usize], may_cut: bool) -> String {
     let mut text = String::new();
     for (cell, width) in cells.iter().zip(widths) {
-        let cell = if may_cut { cut(cell, *width) } else { cell.clone() };
+        let mut cell = Cow::from(cell);
+        if may_cut {
+            cut(&mut cell, *width);
+        }
         let pad = (width + GAP).saturating_sub(cell.width());
         let _ = write!(text, "{cell}{:pad$}", "");
     }
