@@ -367,7 +367,8 @@ fn the_first_packet_has_the_containers_name_whatever_runs_it() {
     let mut wanted = BTreeSet::new();
     for round in 0..STARTS {
         for runtime in ["containerd", "podman", "runc"] {
-            let (name, host) = (image.name(runtime), format!("{runtime}-{round}.runtimes.example"));
+            let name = image.name(runtime);
+            let host = format!("{name}-{round}.example");
             let act = ["openssl", "s_client", "-connect", &to, "-servername", &host];
             match runtime {
                 "containerd" => {
