@@ -16,6 +16,7 @@ mod inspect_peer;
 mod journey;
 mod loss;
 mod peers;
+mod probes;
 mod publish;
 mod registry;
 mod second_gadget;
