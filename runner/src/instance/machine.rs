@@ -143,7 +143,9 @@ impl Host for Offer {
     }
 
     fn syscall_name(&self, number: u16) -> Option<String> {
-        syscall_name(u64::from(number)).map(str::to_lowercase)
+        let name = syscall_name(u64::from(number)).map(str::to_lowercase);
+        // One that has no name here gets the one that upstream gives it.
+        Some(name.unwrap_or_else(|| format!("syscall_{number:x}")))
     }
 
     fn syscall_number(&self, name: &str) -> Option<u32> {

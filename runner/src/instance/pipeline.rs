@@ -240,6 +240,11 @@ impl Pipeline {
         };
         let writer = match text_field(data) {
             Some(_) if options.mode == Mode::None => Writer::None,
+            // Asked for in a way in which it cannot be shown.
+            Some(_) if options.mode != Mode::Columns && !supports(data, options.mode) => {
+                tracing::warn!("data source {} is not shown: it is text, leave --output out", data.name);
+                Writer::None
+            }
             Some(field) => Writer::Text(data.accessor(field)),
             None if data.unreferenced || !supports(data, mode) => Writer::None,
             None => Writer::new(mode, data, &columns.unwrap_or_default(), options.width),
