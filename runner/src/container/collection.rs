@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::docker::Docker;
-use super::hold::Hold;
+use super::hold::{Hold, Unheld};
 use super::keeper::Keeper;
 use super::table::{Lookup, Table};
 use super::{Container, Watcher, namespace};
@@ -70,6 +70,7 @@ pub enum Error {
 pub struct Collection {
     table: Arc<Table>,
     notes: Vec<String>,
+    unheld: Unheld,
     // In the order in which they end: first nothing is held any more, then nobody asks, then nobody writes.
     _hold: Option<Hold>,
     _docker: Option<Arc<Docker>>,
@@ -102,8 +103,15 @@ impl Collection {
             None
         };
 
-        let hold = match Hold::start(config, Arc::clone(&table), keeper.orders(), docker.clone(), host_netns)
-        {
+        let unheld = Unheld::default();
+        let hold = match Hold::start(
+            config,
+            Arc::clone(&table),
+            keeper.orders(),
+            docker.clone(),
+            host_netns,
+            unheld.clone(),
+        ) {
             Ok(hold) => hold,
             Err(error) => {
                 notes.push(format!(
@@ -121,7 +129,7 @@ impl Collection {
                 config.docker_socket.display()
             ));
         }
-        Ok(Self { table, notes, _hold: hold, _docker: docker, _keeper: keeper })
+        Ok(Self { table, notes, unheld, _hold: hold, _docker: docker, _keeper: keeper })
     }
 
     /// Tells `watcher` of every container there is, then of each that comes or goes. It is told of each exactly once.
@@ -157,6 +165,12 @@ impl Collection {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.table.epoch()
+    }
+
+    /// How many times starts were not held that should have been: whoever started then may have been seen a moment late.
+    #[must_use]
+    pub fn unheld(&self) -> u64 {
+        self.unheld.count()
     }
 
     /// What could not be set up, in sentences for the user.
