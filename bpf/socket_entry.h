@@ -180,9 +180,10 @@ static __always_inline int enter(const struct socket_key *key, const struct sock
 	return 0;
 }
 
-/* Enters a connected socket by both its ends. Changes the owner. */
+/* Enters a connected socket by both its ends; `flags` as for bpf_map_update_elem(). Changes the
+ * owner. */
 static __always_inline void enter_connection(struct sock *sk, const struct socket_key *key,
-					     struct socket_owner *owner)
+					     struct socket_owner *owner, __u64 flags)
 {
 	struct connection_key exact = {
 	    .netns = key->netns,
@@ -202,7 +203,7 @@ static __always_inline void enter_connection(struct sock *sk, const struct socke
 		exact.remote[3] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
 	}
 	owner->ipv6only = CONNECTION;
-	bpf_map_update_elem(&igx_sockets, &exact, owner, BPF_ANY);
+	bpf_map_update_elem(&igx_sockets, &exact, owner, flags);
 }
 
 /* Marks the entry as that of a closed socket, if it is this socket's. */

@@ -93,7 +93,7 @@ static __always_inline void enter_stamp(struct stamp *stamp, struct sock *sk)
 	if (has_port) {
 		struct socket_owner owner = stamp->owner;
 
-		enter_connection(sk, &key, &owner);
+		enter_connection(sk, &key, &owner, BPF_ANY);
 	}
 }
 
@@ -204,7 +204,7 @@ static __always_inline void enter_accepted(struct bpf_sock *typed, struct sock *
 	if (!heir)
 		return;
 	__builtin_memcpy(&owner, heir, sizeof(owner));
-	enter_connection(sk, &key, &owner);
+	enter_connection(sk, &key, &owner, BPF_ANY);
 }
 
 /* The first two run in the context of the process: before the SYN, and in listen(), which may
@@ -233,7 +233,7 @@ int owner_tcp(struct bpf_sock_ops *ctx)
 		if (listener)
 			__builtin_memcpy(listener, &owner, sizeof(owner));
 	} else if (socket_key(kernel_sock(sk), &key)) {
-		enter_connection(kernel_sock(sk), &key, &owner);
+		enter_connection(kernel_sock(sk), &key, &owner, BPF_ANY);
 	}
 	return PASS;
 }

@@ -20,6 +20,7 @@ mod registry;
 mod second_gadget;
 mod signature;
 mod sni;
+mod starts;
 mod store;
 mod support;
 mod torture;
