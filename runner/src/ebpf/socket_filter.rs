@@ -14,10 +14,15 @@ use std::{
     io,
     mem::size_of,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        mpsc::{Sender, channel},
+    },
+    thread,
 };
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
+use nix::sched::{CloneFlags, setns};
 
 use super::Error;
 use crate::container::namespace;
@@ -30,6 +35,7 @@ pub(super) const DISPATCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/d
 pub struct SocketFilter {
     tail_call: MapHandle,
     networks: Mutex<HashMap<u32, Network>>,
+    visitor: Visitor,
 }
 
 struct Network {
@@ -50,7 +56,7 @@ impl SocketFilter {
             MapHandle::create(MapType::ProgArray, Some("tail_call"), 4, 4, 1, &options).map_err(map)?;
         let fd = program.as_raw_fd().to_ne_bytes();
         tail_call.update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY).map_err(map)?;
-        Ok(Self { tail_call, networks: Mutex::new(HashMap::new()) })
+        Ok(Self { tail_call, networks: Mutex::new(HashMap::new()), visitor: Visitor::start()? })
     }
 
     /// Watches the network namespace that `file` is, whose inode is `netns`. Each call needs its
@@ -63,8 +69,8 @@ impl SocketFilter {
         }
         let program = load_dispatcher(netns, self.tail_call.as_fd())
             .map_err(|source| Error::Socket { netns, source })?;
-        let socket = namespace::in_netns(file, || packet_socket(program.as_fd()))?
-            .map_err(|source| Error::Socket { netns, source })?;
+        let socket =
+            self.visitor.packet_socket(file, program).map_err(|source| Error::Socket { netns, source })?;
         networks.insert(netns, Network { users: 1, _socket: socket });
         Ok(())
     }
@@ -79,6 +85,49 @@ impl SocketFilter {
             }
         }
     }
+}
+
+/// A thread that enters network namespaces and makes sockets there. One for all: a thread that ends inside another
+/// namespace takes the kernel a hundred times as long as to enter it.
+struct Visitor {
+    visits: Sender<Visit>,
+}
+
+struct Visit {
+    file: File,
+    program: OwnedFd,
+    socket: Sender<io::Result<OwnedFd>>,
+}
+
+impl Visitor {
+    /// It ends when it is dropped.
+    fn start() -> Result<Self, Error> {
+        let (visits, inbox) = channel::<Visit>();
+        let home = namespace::open_netns(std::process::id())?;
+        thread::Builder::new()
+            .name("netns".to_owned())
+            .spawn(move || {
+                while let Ok(visit) = inbox.recv() {
+                    let made = enter(&visit.file).and_then(|()| packet_socket(visit.program.as_fd()));
+                    // To stay would keep the namespace alive.
+                    let returned = enter(&home);
+                    let _ = visit.socket.send(returned.and(made));
+                }
+            })
+            .map_err(namespace::Error::Thread)?;
+        Ok(Self { visits })
+    }
+
+    fn packet_socket(&self, file: &File, program: OwnedFd) -> io::Result<OwnedFd> {
+        let ended = || io::Error::other("the thread that enters namespaces has ended");
+        let (socket, made) = channel();
+        self.visits.send(Visit { file: file.try_clone()?, program, socket }).map_err(|_| ended())?;
+        made.recv().map_err(|_| ended())?
+    }
+}
+
+fn enter(netns: &File) -> io::Result<()> {
+    Ok(setns(netns, CloneFlags::CLONE_NEWNET)?)
 }
 
 /// Loads `bpf/dispatcher.bpf.c` for the namespace `netns`, to jump through `tail_call`.

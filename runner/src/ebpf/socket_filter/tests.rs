@@ -1,9 +1,7 @@
 //! Attaching to network namespaces, many of them.
 
 use std::{
-    fs,
-    sync::mpsc::channel,
-    thread,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -98,14 +96,12 @@ fn namespaces_that_come_and_go_leave_nothing_behind() {
 fn two_hundred_namespaces_are_attached_to_in_a_fraction_of_a_second() {
     let (_object, filter) = filter();
     let networks: Vec<_> = (0..200).map(|_| network()).collect();
-    let (done, took) = channel();
     let began = Instant::now();
     for file in &networks {
         filter.attach(namespace::netns_of(file).unwrap(), file).unwrap();
     }
-    done.send(began.elapsed()).unwrap();
-    let took = took.recv().unwrap();
+    let took = began.elapsed();
     println!("200 network namespaces: {took:?}");
-    // Some 25 ms on an idle machine.
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // Some 30 ms on an idle machine; others may be busy on this one.
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
