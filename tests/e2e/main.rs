@@ -6,8 +6,10 @@
 mod author;
 mod bad_input;
 mod build;
+mod builder;
 mod corpus;
 mod docker;
+mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
@@ -15,6 +17,7 @@ mod inspect_peer;
 mod journey;
 mod loss;
 mod peers;
+mod probes;
 mod publish;
 mod registry;
 mod second_gadget;
