@@ -13,9 +13,7 @@ use super::*;
 /// A filter that jumps to a program that does nothing.
 fn filter() -> (libbpf_rs::Object, SocketFilter) {
     let object = ObjectBuilder::default().open_memory(DISPATCHER).unwrap().load().unwrap();
-    let program = object.progs().next().unwrap();
-    let filter = SocketFilter::new(program.as_fd()).unwrap();
-    drop(program);
+    let filter = SocketFilter::new(object.progs().next().unwrap().as_fd()).unwrap();
     (object, filter)
 }
 
