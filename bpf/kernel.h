@@ -53,8 +53,17 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+struct in6_addr___core {
+	__u32 words[4]; /* in_u.u6_addr32 */
+};
+
 struct sock_common {
-	__u16 skc_num; /* local port, host byte order */
+	__u16 skc_num;   /* local port, host byte order */
+	__u16 skc_dport; /* remote port, network byte order; 0: not connected */
+	__u32 skc_daddr;
+	__u32 skc_rcv_saddr;
+	struct in6_addr___core skc_v6_daddr;
+	struct in6_addr___core skc_v6_rcv_saddr;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	unsigned char skc_ipv6only : 1;

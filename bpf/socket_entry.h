@@ -11,6 +11,7 @@
 #include <linux/in.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
 
 #include "kernel.h"
 
@@ -18,6 +19,7 @@
 #define AF_INET6 10
 
 #define SOCKETS_MAX_ENTRIES 16384
+#define CONNECTIONS_MAX_ENTRIES 8192
 
 /* The key as gadget/sockets-map.h has it. */
 struct socket_key {
@@ -61,6 +63,28 @@ struct {
 	__uint(key_size, sizeof(struct socket_key));
 	__uint(value_size, sizeof(struct socket_owner));
 } gadget_sockets SEC(".maps");
+
+/* A connection by both its ends, as gadget/igx-sockets.h has it. */
+struct connection_key {
+	__u32 netns;
+	__u16 local_port;
+	__u16 remote_port;
+	__u32 proto;
+	__u32 local[4];
+	__u32 remote[4];
+};
+
+#define CONNECTION 2 /* in ipv6only: IGX_CONNECTION */
+
+_Static_assert(sizeof(struct connection_key) == 44, "gadgets look keys of 44 bytes up");
+
+/* Recent connections: the runner makes this map as well. One that nobody asks for gives way. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CONNECTIONS_MAX_ENTRIES);
+	__uint(key_size, sizeof(struct connection_key));
+	__uint(value_size, sizeof(struct socket_owner));
+} igx_sockets SEC(".maps");
 
 /* A value of the map's full size, all zero, to begin new entries with. */
 struct {
@@ -154,6 +178,32 @@ static __always_inline int enter(const struct socket_key *key, const struct sock
 	}
 	__sync_fetch_and_add(&lost_entries, 1);
 	return 0;
+}
+
+/* Enters a connected socket by both its ends; `flags` as for bpf_map_update_elem(). Changes the
+ * owner. */
+static __always_inline void enter_connection(struct sock *sk, const struct socket_key *key,
+					     struct socket_owner *owner, __u64 flags)
+{
+	struct connection_key exact = {
+	    .netns = key->netns,
+	    .local_port = key->port,
+	    .remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport)),
+	    .proto = key->proto,
+	};
+
+	if (!exact.remote_port || settings.value_size != sizeof(*owner))
+		return;
+	if (key->family == AF_INET6) {
+		BPF_CORE_READ_INTO(&exact.local, sk, __sk_common.skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&exact.remote, sk, __sk_common.skc_v6_daddr);
+	} else {
+		exact.local[2] = exact.remote[2] = bpf_htonl(0xffff);
+		exact.local[3] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		exact.remote[3] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	}
+	owner->ipv6only = CONNECTION;
+	bpf_map_update_elem(&igx_sockets, &exact, owner, flags);
 }
 
 /* Marks the entry as that of a closed socket, if it is this socket's. */

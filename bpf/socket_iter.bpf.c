@@ -18,7 +18,7 @@ int older_sockets(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct socket_owner owner;
+	struct socket_owner owner, connected;
 	struct socket_owner *entry;
 	struct socket_key key;
 	struct socket *socket;
@@ -38,13 +38,15 @@ int older_sockets(struct bpf_iter__task_file *ctx)
 	/*
 	 * A listener wins over connections on its port. Of the tasks that hold a socket the first
 	 * counts; of those that hold a listener the last, since a manager that opened it comes
-	 * before the service that it was opened for.
+	 * before the service that it was opened for. A connection has an entry of its own beside.
 	 */
+	socket_owner(sk, task, &owner);
+	connected = owner;
+	enter_connection(sk, &key, &connected, BPF_NOEXIST);
 	entry = bpf_map_lookup_elem(&gadget_sockets, &key);
 	if (entry && !entry->deletion_timestamp &&
 	    BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN_STATE)
 		return 0;
-	socket_owner(sk, task, &owner);
 	enter(&key, &owner);
 	return 0;
 }

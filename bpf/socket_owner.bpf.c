@@ -11,6 +11,9 @@
  * its port after the hook of connect() and sends without one: its owner is kept beside the socket
  * and entered with the first packet that leaves.
  *
+ * A connection is also entered in igx_sockets, by both its ends: when it is made, and for one that
+ * is accepted with the owner of its listener, which the kernel hands down to it.
+ *
  * A socket made but never bound, connected or sent from has no port to enter, so its creation is
  * not watched. A key's last owner wins. The programs need Linux 5.10 (storage beside sockets in all
  * these hooks) and change no verdict.
@@ -37,6 +40,14 @@ struct {
 	__type(value, struct stamp);
 } stamps SEC(".maps");
 
+/* Who owns a listener, copied to each connection that it accepts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct socket_owner);
+} listeners SEC(".maps");
+
 /*
  * The kernel's own structure behind what the verifier calls a context or a bpf_sock. It is the same
  * address, but typed pointers allow the fields of the public API only: network namespace and flags
@@ -56,15 +67,14 @@ static __always_inline struct task_struct *current_task(void)
 	return (struct task_struct *)bpf_get_current_task();
 }
 
-static __always_inline void enter_tcp(struct sock *sk)
+static __always_inline void enter_tcp(struct sock *sk, struct socket_owner *owner)
 {
-	struct socket_owner owner;
 	struct socket_key key;
 
 	if (!socket_key(sk, &key) || key.proto != IPPROTO_TCP)
 		return;
-	socket_owner(sk, current_task(), &owner);
-	enter(&key, &owner);
+	socket_owner(sk, current_task(), owner);
+	enter(&key, owner);
 }
 
 /* Enters a UDP socket under its present port, if it has one, and leaves the port that it had
@@ -80,6 +90,11 @@ static __always_inline void enter_stamp(struct stamp *stamp, struct sock *sk)
 	}
 	if (has_port && enter(&key, &stamp->owner))
 		stamp->key = key;
+	if (has_port) {
+		struct socket_owner owner = stamp->owner;
+
+		enter_connection(sk, &key, &owner, BPF_ANY);
+	}
 }
 
 /* True if the calling thread is not who the stamp names, by its id or by the program that it now
@@ -117,7 +132,9 @@ static __always_inline int on_bind(struct bpf_sock *ctx)
 		if (stamp)
 			stamp_udp(stamp, sk);
 	} else {
-		enter_tcp(sk);
+		struct socket_owner owner;
+
+		enter_tcp(sk, &owner);
 	}
 	return PASS;
 }
@@ -172,18 +189,52 @@ int owner_sendmsg6(struct bpf_sock_addr *ctx)
 	return on_address(ctx);
 }
 
-/* Both run in the context of the process: before the SYN, and in listen(), which may choose the
- * port itself. */
+/* Enters an accepted connection. Whoever runs now is anybody: the packet that made it came in. */
+static __always_inline void enter_accepted(struct bpf_sock *typed, struct sock *sk)
+{
+	struct socket_owner *heir = bpf_sk_storage_get(&listeners, typed, NULL, 0);
+	struct socket_owner owner;
+	struct socket_key key;
+
+	if (!socket_key(sk, &key))
+		return;
+	/* A listener that is older than these programs is known by its port. */
+	if (!heir)
+		heir = bpf_map_lookup_elem(&gadget_sockets, &key);
+	if (!heir)
+		return;
+	__builtin_memcpy(&owner, heir, sizeof(owner));
+	enter_connection(sk, &key, &owner, BPF_ANY);
+}
+
+/* The first two run in the context of the process: before the SYN, and in listen(), which may
+ * choose the port itself. */
 SEC("sockops")
 int owner_tcp(struct bpf_sock_ops *ctx)
 {
+	struct socket_owner owner;
+	struct socket_owner *listener;
+	struct socket_key key;
 	struct bpf_sock *sk;
 
-	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB && ctx->op != BPF_SOCK_OPS_TCP_LISTEN_CB)
+	if (ctx->op != BPF_SOCK_OPS_TCP_CONNECT_CB && ctx->op != BPF_SOCK_OPS_TCP_LISTEN_CB &&
+	    ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		return PASS;
 	sk = ctx->sk;
-	if (sk)
-		enter_tcp(kernel_sock(sk));
+	if (!sk)
+		return PASS;
+	if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+		enter_accepted(sk, kernel_sock(sk));
+		return PASS;
+	}
+	enter_tcp(kernel_sock(sk), &owner);
+	if (ctx->op == BPF_SOCK_OPS_TCP_LISTEN_CB) {
+		listener = bpf_sk_storage_get(&listeners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		if (listener)
+			__builtin_memcpy(listener, &owner, sizeof(owner));
+	} else if (socket_key(kernel_sock(sk), &key)) {
+		enter_connection(kernel_sock(sk), &key, &owner, BPF_ANY);
+	}
 	return PASS;
 }
 

@@ -17,6 +17,7 @@
 #include <gadget/buffer.h>
 #include <gadget/filter.h>
 #include <gadget/sockets-map.h>
+#include <gadget/igx-sockets.h>
 
 #include "packet.h"
 #include "client_hello.h"
@@ -35,7 +36,7 @@ enum __attribute__((packed)) sni_name_status {
 	truncated = 2,
 	malformed = 3
 };
-enum __attribute__((packed)) sni_owner_source { unknown = 0, sockets = 1 };
+enum __attribute__((packed)) sni_owner_source { unknown = 0, sockets = 1, connection = 2 };
 
 /* Sent by the ring buffer. The part to `name` is what other runners of this gadget know; append
  * only. */
@@ -70,7 +71,7 @@ struct {
 } sni_unread SEC(".maps");
 
 static __always_inline struct gadget_socket_value *
-find_owner(const struct __sk_buff *skb, const struct packet *pkt, bool outgoing, __u32 ports)
+find_owner(struct __sk_buff *skb, const struct packet *pkt, bool outgoing, __u32 ports)
 {
 	struct gadget_socket_key key = {
 	    .netns = skb->cb[0],
@@ -81,7 +82,7 @@ find_owner(const struct __sk_buff *skb, const struct packet *pkt, bool outgoing,
 
 	if (skb->pkt_type == GADGET_PACKET_OTHERHOST)
 		return NULL;
-	return gadget_socket_find(&key);
+	return igx_socket_find(skb, &key, pkt->l3, ports, outgoing);
 }
 
 static __always_inline bool fill_endpoints(struct __sk_buff *skb, const struct packet *pkt,
@@ -171,7 +172,7 @@ report(struct __sk_buff *skb, const struct packet *pkt, const struct server_name
 	event->netns_id = skb->cb[0];
 	event->direction_raw = outgoing ? egress : ingress;
 	event->transport_raw = tcp;
-	event->owner_source_raw = owner ? sockets : unknown;
+	event->owner_source_raw = igx_socket_source(owner);
 	event->segments = 1;
 	gadget_process_populate_from_socket(owner, &event->proc);
 	gadget_submit_buf(skb, &events, event, sizeof(*event));

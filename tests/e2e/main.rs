@@ -24,6 +24,7 @@ mod runtimes;
 mod second_gadget;
 mod signature;
 mod sni;
+mod starts;
 mod store;
 mod support;
 mod torture;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use super::hold::Hold;
+use super::hold::{Hold, Unheld};
 use super::keeper::Keeper;
 use super::runtime::Runtimes;
 use super::table::{Lookup, Table};
@@ -127,6 +127,7 @@ pub enum Error {
 pub struct Collection {
     table: Arc<Table>,
     notes: Vec<String>,
+    unheld: Unheld,
     // In the order in which they end: first nothing is held any more, then nobody asks, then nobody writes.
     _hold: Option<Hold>,
     _runtimes: Arc<Runtimes>,
@@ -151,8 +152,10 @@ impl Collection {
 
         let (listed, first_list) = channel();
         let runtimes = Arc::new(Runtimes::start(config, keeper.orders(), listed)?);
+        let unheld = Unheld::default();
         let hold = if config.hold {
-            Hold::start(config, Arc::clone(&table), keeper.orders(), Arc::clone(&runtimes), host_netns)
+            let (table, runtimes) = (Arc::clone(&table), Arc::clone(&runtimes));
+            Hold::start(config, table, keeper.orders(), runtimes, host_netns, unheld.clone())
         } else {
             Ok(None)
         };
@@ -166,7 +169,7 @@ impl Collection {
         let deadline = Instant::now() + config.patience;
         while first_list.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
         notes.extend(runtimes.complaints());
-        Ok(Self { table, notes, _hold: hold, _runtimes: runtimes, _keeper: keeper })
+        Ok(Self { table, notes, unheld, _hold: hold, _runtimes: runtimes, _keeper: keeper })
     }
 
     /// Tells `watcher` of every container there is, then of each that comes or goes. It is told of each exactly once.
@@ -202,6 +205,12 @@ impl Collection {
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.table.epoch()
+    }
+
+    /// How many times starts were not held that should have been: whoever started then may have been seen a moment late.
+    #[must_use]
+    pub fn unheld(&self) -> u64 {
+        self.unheld.count()
     }
 
     /// What could not be set up, in sentences for the user.

@@ -1,31 +1,31 @@
 //! Holds each new container's start until its watchers are ready.
 //!
-//! Two permission events of fanotify(7) stand in the way of a start, and no probe in the kernel is needed:
+//! Permission events of fanotify(7) stand in the way of a start, and no probe in the kernel is needed:
 //!
-//! 1. the runtime's binary is executed: the process that asks is in the container's bundle folder, or its arguments
-//!    name it. The folder is marked and the runtime asked for the container's name, and the binary runs;
-//! 2. the file with the first process' number is read: `create` is over and `start` has not begun, the process and its
-//!    namespaces exist, and it waits. The watchers are called, and then the read goes on.
+//! 1. the runtime's binary is executed. Where the process that asks is in the container's bundle folder, or its
+//!    arguments name it, the folder is marked and the runtime asked for the container's name. Where it is about to
+//!    become the container's first process, the folder of its state is marked (`state`);
+//! 2. the state is written there, or the file with the first process' number is read: the process and its namespaces
+//!    exist, and it waits. The watchers are called, and then it goes on. The state serves any call of runc, the number
+//!    runtimes that work otherwise.
 //!
-//! Every event is answered, also when anything fails; the kernel answers by itself when this process dies. Nothing here
-//! reads a file in a marked folder, which would raise an event that waits for this very thread.
+//! Every event is answered, also when anything fails; the kernel answers by itself when this process dies, and the
+//! watchdog when it is stopped. Nothing here reads a file in a marked folder, which would raise an event that waits for
+//! this very thread.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::fanotify::{
-    EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags, MaskFlags, Response,
-};
+use nix::sys::fanotify::{MarkFlags, MaskFlags};
 
 use super::collection::{Config, under};
 use super::keeper::Orders;
@@ -33,10 +33,18 @@ use super::namespace;
 use super::process::Process;
 use super::runtime::{Details, Runtimes, Start};
 use super::table::Table;
+use super::watchdog::Watchdog;
 
 mod bundle;
+mod groups;
+mod state;
+#[cfg(test)]
+mod tests;
 
 use bundle::Bundle;
+use groups::{Groups, Held, group};
+use state::State;
+
 pub(super) use bundle::is_container_id;
 
 /// Where runtimes are installed, by the distributions and by Kubernetes' distributions.
@@ -82,6 +90,7 @@ impl Hold {
         orders: Orders,
         names: Arc<Runtimes>,
         host_netns: u32,
+        unheld: Unheld,
     ) -> io::Result<Option<Self>> {
         let binaries: Vec<_> = match &config.runtime_path {
             Some(path) => vec![under(&config.host_root, path)],
@@ -100,10 +109,13 @@ impl Hold {
                 Some(path.as_path()),
             )?;
         }
+        let folders = group()?;
+        let watchdog = Watchdog::start([runtimes.as_fd(), folders.as_fd()])?;
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
-        let groups = Groups { runtimes, folders: group()?, stop: Arc::clone(&stop) };
+        let groups = Groups { runtimes, folders, stop: Arc::clone(&stop), watchdog };
         let own_mntns = namespace::own_mntns().map_err(io::Error::other)?;
-        let starts = Starts { pending: Vec::new(), own_mntns, host_netns, table, orders, runtimes: names };
+        let starts =
+            Starts { pending: Vec::new(), own_mntns, host_netns, table, orders, runtimes: names, unheld };
         let thread = thread::Builder::new().name("hold".to_owned()).spawn(move || {
             if let Err(error) = groups.run(starts) {
                 // Both groups close now, and the kernel lets go of whatever they held.
@@ -123,111 +135,47 @@ impl Drop for Hold {
     }
 }
 
-fn group() -> io::Result<Fanotify> {
-    let flags = InitFlags::FAN_CLASS_CONTENT
-        | InitFlags::FAN_CLOEXEC
-        | InitFlags::FAN_NONBLOCK
-        | InitFlags::FAN_UNLIMITED_QUEUE
-        | InitFlags::FAN_UNLIMITED_MARKS;
-    // Non-blocking for the pipes in a bundle folder: the kernel opens what an event is about on our behalf.
-    let files =
-        EventFFlags::O_RDONLY | EventFFlags::O_LARGEFILE | EventFFlags::O_CLOEXEC | EventFFlags::O_NONBLOCK;
-    Ok(Fanotify::init(flags, files)?)
+/// How many starts may not have been held, for whatever reason.
+#[derive(Clone, Default)]
+pub(super) struct Unheld(Arc<AtomicU64>);
+
+impl Unheld {
+    fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// A start between its first hold and its second.
 struct Pending {
-    bundle: Bundle,
+    id: String,
+    /// The runtime's name when it cannot be asked.
+    runtime: &'static str,
+    /// The bundle's folder; empty where the caller does not say it.
+    place: PathBuf,
+    /// Whose file with the process' number will be read, where the caller says it.
+    bundle: Option<Bundle>,
+    /// Where its state will be written, once that is known.
+    state: Option<State>,
     since: Instant,
     /// What the runtimes say of it.
     answer: Receiver<Option<Details>>,
 }
 
-/// A process that waits for our answer. It gets it when this is dropped, however that comes about.
-struct Held<'a> {
-    group: &'a Fanotify,
-    event: FanotifyEvent,
-}
-
-impl Held<'_> {
-    fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.event.fd()
-    }
-
-    fn pid(&self) -> Option<u32> {
-        u32::try_from(self.event.pid()).ok().filter(|pid| *pid != 0)
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let asks = self.event.mask().intersects(MaskFlags::FAN_OPEN_EXEC_PERM | MaskFlags::FAN_ACCESS_PERM);
-        if let Some(fd) = self.event.fd().filter(|_| asks)
-            && let Err(error) = self.group.write_response(FanotifyResponse::new(fd, Response::FAN_ALLOW))
-        {
-            tracing::warn!("cannot let a container's start go on: {error}");
+impl Pending {
+    fn unmark(&self, groups: &Groups) {
+        if let Some(bundle) = &self.bundle {
+            // The mark is gone already if the folder is.
+            let _ =
+                groups.folders.mark(MarkFlags::FAN_MARK_REMOVE, FOLDER_EVENTS, &bundle.folder, None::<&Path>);
+        }
+        if let Some(state) = &self.state {
+            state.unmark(&groups.folders);
         }
     }
-}
-
-/// The two groups of fanotify: executions of runtimes, and reads in bundle folders.
-struct Groups {
-    runtimes: Fanotify,
-    folders: Fanotify,
-    stop: Arc<EventFd>,
-}
-
-impl Groups {
-    /// Answers until it is told to stop, or cannot any more.
-    fn run(&self, mut starts: Starts) -> io::Result<()> {
-        loop {
-            let timeout = match starts.expire(&self.folders) {
-                None => PollTimeout::NONE,
-                Some(wait) => PollTimeout::try_from(wait.as_millis() + 1).unwrap_or(PollTimeout::MAX),
-            };
-            let mut fds = [self.stop.as_fd(), self.runtimes.as_fd(), self.folders.as_fd()]
-                .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            match poll(&mut fds, timeout) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            for held in take(&self.folders)? {
-                if self.is_stopping() {
-                    return Ok(());
-                }
-                starts.read(&self.folders, &held);
-            }
-            for held in take(&self.runtimes)? {
-                starts.executed(&self.folders, &held);
-            }
-            if self.is_stopping() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn is_stopping(&self) -> bool {
-        let mut fds = [PollFd::new(self.stop.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO) != Ok(0)
-    }
-}
-
-/// The events that wait in a group. Those of this very process are answered at once.
-fn take(group: &Fanotify) -> io::Result<Vec<Held<'_>>> {
-    let events = match group.read_events() {
-        Ok(events) => events,
-        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Vec::new()),
-        // The kernel could not open the file for us, has answered by itself, and goes on.
-        Err(error @ (Errno::EMFILE | Errno::ENFILE | Errno::ENXIO | Errno::ETXTBSY | Errno::EPERM)) => {
-            tracing::warn!("a process could not be held: {error}");
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut held: Vec<_> = events.into_iter().map(|event| Held { group, event }).collect();
-    let own_pid = nix::unistd::getpid().as_raw();
-    held.retain(|held| held.event.pid() != own_pid);
-    Ok(held)
 }
 
 /// The starts under way.
@@ -238,13 +186,24 @@ struct Starts {
     table: Arc<Table>,
     orders: Orders,
     runtimes: Arc<Runtimes>,
+    unheld: Unheld,
 }
 
 impl Starts {
-    /// A runtime is about to be executed: if it creates a container, its folder is marked.
-    fn executed(&mut self, folders: &Fanotify, held: &Held<'_>) {
-        let Some(bundle) = held.pid().and_then(Bundle::of_caller) else { return };
-        if self.pending.iter().any(|pending| pending.bundle.is_same(&bundle)) {
+    /// A runtime is about to be executed: if it creates a container, its second hold is prepared.
+    fn executed(&mut self, groups: &Groups, held: &Held<'_>) {
+        let Some(pid) = held.pid() else { return };
+        if let Some(state) = State::of_caller(pid) {
+            self.becomes_first(groups, state);
+        } else if let Some(bundle) = Bundle::of_caller(pid) {
+            self.creates(groups, bundle);
+        }
+    }
+
+    /// The runtime is called with a bundle.
+    fn creates(&mut self, groups: &Groups, bundle: Bundle) {
+        let same = |pending: &Pending| pending.bundle.as_ref().is_some_and(|known| known.is_same(&bundle));
+        if self.pending.iter().any(same) {
             return;
         }
         // The runtime is executed for much else: to start, to execute in, to kill, to delete.
@@ -252,34 +211,100 @@ impl Starts {
         if known.is_some_and(|known| namespace::mntns(known.pid).is_ok_and(|mntns| mntns == known.mntns)) {
             return;
         }
-        if self.pending.len() >= MAX_PENDING {
-            tracing::warn!(id = %bundle.id, "too many containers start at once: this one is not held");
+        if self.is_full(&bundle.id) {
             return;
         }
-        if let Err(error) =
-            folders.mark(MarkFlags::FAN_MARK_ADD, FOLDER_EVENTS, &bundle.folder, None::<&Path>)
-        {
+        let marked =
+            groups.folders.mark(MarkFlags::FAN_MARK_ADD, FOLDER_EVENTS, &bundle.folder, None::<&Path>);
+        if let Err(error) = marked {
             tracing::debug!(id = %bundle.id, "cannot watch the bundle's folder: {error}");
             return;
         }
         tracing::debug!(id = %bundle.id, folder = %bundle.path.display(), "container is being created");
-        let answer = self.runtimes.ask(Start { id: bundle.id.clone(), bundle: bundle.place.clone() });
-        self.pending.push(Pending { bundle, since: Instant::now(), answer });
+        let place = bundle.place.clone();
+        self.expect(bundle.id.clone(), bundle.runtime, place, Some(bundle), None);
+    }
+
+    /// The runtime executes itself as a container's first process.
+    fn becomes_first(&mut self, groups: &Groups, state: State) {
+        if self
+            .pending
+            .iter()
+            .any(|pending| pending.state.as_ref().is_some_and(|known| known.is_same(&state)))
+        {
+            return;
+        }
+        if self.is_full(&state.id) {
+            return;
+        }
+        if let Err(error) = state.mark(&groups.folders) {
+            tracing::debug!(id = %state.id, "cannot watch the folder of its state: {error}");
+            return;
+        }
+        match self.pending.iter_mut().find(|pending| pending.id == state.id && pending.state.is_none()) {
+            Some(pending) => pending.state = Some(state),
+            None => self.expect(state.id.clone(), state.runtime, PathBuf::new(), None, Some(state)),
+        }
+    }
+
+    fn is_full(&self, id: &str) -> bool {
+        let full = self.pending.len() >= MAX_PENDING;
+        if full {
+            tracing::warn!(id, "too many containers start at once: this one is not held");
+            self.unheld.add(1);
+        }
+        full
+    }
+
+    /// `place` is the bundle's folder, empty where the caller does not say it.
+    fn expect(
+        &mut self,
+        id: String,
+        runtime: &'static str,
+        place: PathBuf,
+        bundle: Option<Bundle>,
+        state: Option<State>,
+    ) {
+        let answer = self.runtimes.ask(Start { id: id.clone(), bundle: place.clone() });
+        self.pending.push(Pending { id, runtime, place, bundle, state, since: Instant::now(), answer });
     }
 
     /// A file in a marked folder is about to be read: if it is the one with the process' number, the container is
     /// made, and its start waits.
-    fn read(&mut self, folders: &Fanotify, held: &Held<'_>) {
+    fn read(&mut self, groups: &Groups, held: &Held<'_>) {
         let Some(file) = held.file() else { return };
         let Some(path) = bundle::path_of(file) else { return };
-        let Some(index) = self.pending.iter().position(|pending| pending.bundle.is_pid_file(&path)) else {
-            return;
-        };
+        let is_its =
+            |pending: &Pending| pending.bundle.as_ref().is_some_and(|bundle| bundle.is_pid_file(&path));
+        let Some(index) = self.pending.iter().position(is_its) else { return };
         let Some(pid) = read_pid(file) else { return };
         let pending = self.pending.swap_remove(index);
         // First of all, so that a watcher cannot wait for this thread by reading there.
-        unmark(folders, &pending.bundle);
+        pending.unmark(groups);
         self.created(pending, pid);
+    }
+
+    /// A file in a marked folder is about to be opened: if it is the state of a container whose first process waits,
+    /// its start waits.
+    fn opened(&mut self, groups: &Groups, held: &Held<'_>) {
+        let Some(path) = held.file().and_then(bundle::path_of) else { return };
+        let is_its =
+            |pending: &Pending| pending.state.as_ref().is_some_and(|state| state.is_new_state(&path));
+        let Some(index) = self.pending.iter().position(is_its) else { return };
+        // It is also written before there is such a process.
+        let Some(pid) = held.pid().and_then(state::first_process) else { return };
+        let pending = self.pending.swap_remove(index);
+        pending.unmark(groups);
+        self.created(pending, pid);
+    }
+
+    /// The watchdog let starts go on in our place; `events` is how many times it answered so far.
+    fn relieved(&self, events: u64) {
+        tracing::warn!(
+            events,
+            "container starts were not held for a while: this process was stopped, or too busy to answer"
+        );
+        self.unheld.add(1);
     }
 
     /// Enters a container whose start is held.
@@ -288,17 +313,17 @@ impl Starts {
             Ok(process) => process,
             Err(error) => {
                 // So it is when the runtime reads the file once more to delete the container.
-                tracing::debug!(id = %pending.bundle.id, pid, "no such process: {error}");
+                tracing::debug!(id = %pending.id, pid, "no such process: {error}");
                 return;
             }
         };
         if process.mntns == self.own_mntns {
-            tracing::debug!(id = %pending.bundle.id, pid, "process has no mount namespace of its own");
+            tracing::debug!(id = %pending.id, pid, "process has no mount namespace of its own");
             return;
         }
-        let Bundle { id, runtime, place, .. } = pending.bundle;
+        let Pending { id, runtime, place, answer, .. } = pending;
         // The runtimes answer within their own time, and silent ones are not waited for.
-        let told = pending.answer.recv_timeout(NAME).ok().flatten().filter(|told| told.may_claim(&process));
+        let told = answer.recv_timeout(NAME).ok().flatten().filter(|told| told.may_claim(&process));
         let details = Details {
             bundle: place.to_string_lossy().into_owned(),
             ..told.unwrap_or_else(|| Details { id, runtime, ..Details::default() })
@@ -314,21 +339,16 @@ impl Starts {
     }
 
     /// Gives up the starts that did not go on; says how long until the next is due.
-    fn expire(&mut self, folders: &Fanotify) -> Option<Duration> {
+    fn expire(&mut self, groups: &Groups) -> Option<Duration> {
         self.pending.retain(|pending| {
             let wait = pending.since.elapsed() < PENDING;
             if !wait {
-                unmark(folders, &pending.bundle);
+                pending.unmark(groups);
             }
             wait
         });
         self.pending.iter().map(|pending| PENDING.saturating_sub(pending.since.elapsed())).min()
     }
-}
-
-fn unmark(folders: &Fanotify, bundle: &Bundle) {
-    // The mark is gone already if the folder is.
-    let _ = folders.mark(MarkFlags::FAN_MARK_REMOVE, FOLDER_EVENTS, &bundle.folder, None::<&Path>);
 }
 
 /// Reads a process' number by the descriptor that came with the event: reads through it raise no events.

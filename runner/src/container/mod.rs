@@ -4,7 +4,8 @@
 //! finds the containers that run already, holds each new one's start until every [`Watcher`] has made its
 //! arrangements (so that not even the first packet is missed), and tells when one ends.
 //!
-//! Who does what: `hold` holds starts (fanotify), `runtime` asks the runtimes for names, `keeper` sees the ends, and
+//! Who does what: `hold` holds starts (fanotify), `watchdog` lets them go when we do not, `runtime` asks the runtimes
+//! for names, `keeper` sees the ends, and
 //! `table` is what they all write to. [`Selector`] says which containers a user asked for, and [`namespace`] is the
 //! little that is needed of Linux namespaces.
 
@@ -22,6 +23,7 @@ mod selector;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
 pub use cgroup::Cgroup;
 pub use collection::{Collection, Config, Error, Protocol, RUNTIMES};

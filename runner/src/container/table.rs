@@ -31,7 +31,8 @@ struct State {
     live: HashMap<u32, Arc<Container>>,
     /// Ended ones and when they ended, oldest first.
     gone: Vec<(Instant, Arc<Container>)>,
-    view: Arc<View>,
+    /// Made when somebody asks: a thousand containers come one by one.
+    view: Option<Arc<View>>,
 }
 
 /// The table by namespace, never changed once made.
@@ -150,12 +151,33 @@ impl Table {
     }
 
     fn view(&self) -> Arc<View> {
-        self.read(|state| Arc::clone(&state.view))
+        if let Some(view) = self.read(|state| state.view.clone()) {
+            return view;
+        }
+        let mut state = self.write();
+        let view = state.view.take().unwrap_or_else(|| Arc::new(View::of(&state)));
+        state.view = Some(Arc::clone(&view));
+        view
     }
 
-    /// Makes the view anew, under the state's lock so that epochs and views move together.
+    /// Has the view made anew, under the state's lock so that epochs and views move together.
     fn publish(&self, state: &mut State) {
-        let mut view = View::default();
+        state.view = None;
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    fn of(state: &State) -> Self {
+        let mut view = Self::default();
         for (_, container) in &state.gone {
             view.by_mntns.insert(container.mntns, Arc::clone(container));
         }
@@ -171,16 +193,7 @@ impl Table {
         for (_, container) in state.gone.iter().rev().filter(|(_, container)| !container.host_network) {
             view.by_netns.entry(container.netns).or_insert_with(|| vec![Arc::clone(container)]);
         }
-        state.view = Arc::new(view);
-        self.epoch.fetch_add(1, Ordering::Release);
-    }
-
-    fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
-        read(&self.state.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        view
     }
 }
 
@@ -405,6 +418,18 @@ mod tests {
         assert!(lookup.by_mntns(10).is_some());
         assert_eq!(table.purge(due), None);
         assert!(lookup.by_mntns(10).is_none() && lookup.by_netns(1).is_empty());
+    }
+
+    #[test]
+    fn a_thousand_containers_are_entered_in_a_moment() {
+        let table = Arc::new(Table::default());
+        let began = Instant::now();
+        (1..=1000).for_each(|n| drop(table.add(paper(&format!("c{n}"), n, u64::from(n)))));
+        let mut lookup = Lookup::new(Arc::clone(&table));
+        assert!((1..=1000).all(|n| lookup.by_mntns(n).is_some()));
+        println!("1000 containers: {:?}", began.elapsed());
+        // Some 20 ms without optimisation; a view for each would take a hundred times as long.
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     }
 
     #[test]

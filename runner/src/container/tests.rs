@@ -82,7 +82,7 @@ fn script(action: &str, dir: &Path) -> Output {
 }
 
 /// Only one of these tests at a time: each holds the starts of all the host's containers.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub(super) fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,6 +19,12 @@ use crate::{
 /// The map in which gadgets look up who owns a socket.
 const SOCKETS_MAP: &str = "gadget_sockets";
 
+/// The map in which our own gadgets look up whose a connection is.
+const CONNECTIONS_MAP: &str = "igx_sockets";
+
+/// Set to the inode of the host's network namespace where that map knows every connection.
+const CONNECTIONS_HOST: &str = "gadget_var_igx_sockets_host";
+
 /// Set when only the containers in [`FILTER_MAP`] are shown.
 const FILTER_FLAG: &str = "gadget_filter_by_mntns";
 
@@ -100,11 +106,15 @@ fn load_object(
     }
     if let Ok(netns) = namespace::host_netns() {
         loader.variables.push((HOST_NETNS.into(), netns.to_ne_bytes().into()));
+        if owner.is_some_and(SocketOwner::knows_every_connection) {
+            loader.variables.push((CONNECTIONS_HOST.into(), netns.to_ne_bytes().into()));
+        }
     }
     let disabled = targets.iter().filter(|(_, target)| *target == attach::DISABLED);
     loader.disabled.extend(disabled.map(|(program, _)| program.clone()));
     if let Some(owner) = owner {
         loader.maps.push((SOCKETS_MAP, owner.map()));
+        loader.maps.push((CONNECTIONS_MAP, owner.connections()));
     }
     if let Some(map) = &filter_map {
         loader.maps.push((FILTER_MAP, map.as_fd()));

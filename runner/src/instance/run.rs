@@ -65,6 +65,8 @@ pub struct Loss {
     pub unknown_owner: u64,
     /// A socket found no room in the table of owners.
     pub no_room_for_owner: u64,
+    /// How many times starts of containers were not held.
+    pub unheld_starts: u64,
 }
 
 /// How a run went.
@@ -194,6 +196,7 @@ pub fn run(
     }
     summary.loss.buffer_full += lost_in_perf;
     summary.loss.unknown_owner = loaded.counter(UNOWNED_MAP);
+    summary.loss.unheld_starts = collection.unheld();
     summary.loss.no_room_for_owner = owner.as_ref().map_or(0, SocketOwner::lost);
     Ok(summary)
 }

@@ -6,7 +6,7 @@ use libbpf_rs::{Link, MapHandle};
 
 use super::{
     BtfProvider, Error, hierarchy,
-    object::{self, Settings, Source},
+    object::{self, Maps, Settings, Source},
 };
 
 const NAME: &str = "socket_owner";
@@ -21,13 +21,15 @@ pub(super) fn source(btf: Option<BtfProvider<'_>>) -> Result<Source, Error> {
 pub(super) struct Watch {
     pub(super) links: Vec<Link>,
     pub(super) counters: MapHandle,
+    /// Whether every connection of this machine is entered.
+    pub(super) is_whole: bool,
 }
 
 /// Loads the programs and attaches what can be attached; the rest goes to `notes`.
 pub(super) fn start(
     source: &Source,
     settings: &Settings,
-    sockets: &MapHandle,
+    maps: &Maps,
     notes: &mut Vec<String>,
 ) -> Result<Watch, Error> {
     let hierarchy = hierarchy::open().map_err(Error::Hierarchy)?;
@@ -38,7 +40,7 @@ pub(super) fn start(
                 .to_owned(),
         );
     }
-    let object = source.load(settings, sockets)?;
+    let object = source.load(settings, maps)?;
     let mut links = Vec::new();
     let mut refused = Vec::new();
     for program in object.progs_mut() {
@@ -50,6 +52,7 @@ pub(super) fn start(
     if links.is_empty() {
         return Err(Error::NothingAttached(refused.join("; ")));
     }
+    let is_whole = hierarchy.is_whole && refused.is_empty();
     notes.extend(refused.into_iter().map(|what| format!("some sockets have no owner: cannot attach {what}")));
-    Ok(Watch { links, counters: object::counters(NAME, &object)? })
+    Ok(Watch { links, counters: object::counters(NAME, &object)?, is_whole })
 }

@@ -111,7 +111,8 @@ pub struct SocketOwner {
     // Dropped first: it deletes from the map.
     _sweeper: Option<sweep::Sweeper>,
     _backend: Backend,
-    map: MapHandle,
+    maps: object::Maps,
+    connections_are_whole: bool,
     lost: Vec<MapHandle>,
     value_size: u32,
     notes: Vec<String>,
@@ -130,13 +131,13 @@ impl SocketOwner {
     fn start_with_grace(options: Options<'_>, grace: Duration, interval: Duration) -> Result<Self, Error> {
         let settings = Settings { value_size: value_size(&options)?, grace };
         let mut notes = Vec::new();
-        let sockets = object::sockets(&settings)?;
+        let maps = object::maps(&settings)?;
         let live = cgroup::source(options.kernel_btf)?;
         let passes = older::source(options.kernel_btf)?;
-        let watch = cgroup::start(&live, &settings, &sockets, &mut notes)?;
+        let watch = cgroup::start(&live, &settings, &maps, &mut notes)?;
         let mut lost = vec![watch.counters];
         // Watching first: a socket made between the two would be known to neither.
-        let sweeper = match older::Passes::load(&passes, &settings, &sockets) {
+        let sweeper = match older::Passes::load(&passes, &settings, &maps) {
             Ok(passes) => {
                 notes.extend(passes.enter_older());
                 lost.push(passes.counters);
@@ -150,7 +151,8 @@ impl SocketOwner {
         Ok(Self {
             _sweeper: sweeper,
             _backend: Backend::Cgroup { _links: watch.links },
-            map: sockets,
+            connections_are_whole: watch.is_whole,
+            maps,
             lost,
             value_size: settings.value_size,
             notes,
@@ -159,7 +161,17 @@ impl SocketOwner {
 
     /// The map `gadget_sockets`, for gadgets to share.
     pub fn map(&self) -> BorrowedFd<'_> {
-        self.map.as_fd()
+        self.maps.sockets.as_fd()
+    }
+
+    /// The map `igx_sockets`, of recent connections by both their ends, for gadgets to share.
+    pub fn connections(&self) -> BorrowedFd<'_> {
+        self.maps.connections.as_fd()
+    }
+
+    /// Whether each new TCP connection of this machine is in [`SocketOwner::connections`].
+    pub fn knows_every_connection(&self) -> bool {
+        self.connections_are_whole && self.value_size == FIXED_VALUE_SIZE
     }
 
     /// Bytes of a value in the map.

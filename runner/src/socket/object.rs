@@ -7,6 +7,15 @@ use libbpf_rs::{Map, MapCore as _, MapFlags, MapHandle, MapType, Object, ObjectB
 use super::{BtfProvider, Error};
 
 const SOCKETS: &str = "gadget_sockets";
+const CONNECTIONS: &str = "igx_sockets";
+
+/// The maps that gadgets share, made before the objects that fill them.
+#[derive(Debug)]
+pub(super) struct Maps {
+    pub(super) sockets: MapHandle,
+    /// Recent connections, by both their ends.
+    pub(super) connections: MapHandle,
+}
 
 /// `struct socket_settings` of `bpf/socket_entry.h`.
 pub(super) struct Settings {
@@ -24,16 +33,20 @@ impl Settings {
     }
 }
 
-/// Makes `gadget_sockets`, as `bpf/socket_entry.h` declares it, for both objects.
-pub(super) fn sockets(settings: &Settings) -> Result<MapHandle, Error> {
-    const KEY_SIZE: u32 = 12;
-    const MAX_ENTRIES: u32 = 16384;
+/// Makes the maps, as `bpf/socket_entry.h` declares them, for both objects.
+pub(super) fn maps(settings: &Settings) -> Result<Maps, Error> {
     let options = libbpf_sys::bpf_map_create_opts {
         sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
         ..Default::default()
     };
-    MapHandle::create(MapType::Hash, Some(SOCKETS), KEY_SIZE, settings.value_size, MAX_ENTRIES, &options)
-        .map_err(|source| Error::Load { object: SOCKETS, source })
+    let make = |kind, name, key_size, entries| {
+        MapHandle::create(kind, Some(name), key_size, settings.value_size, entries, &options)
+            .map_err(|source| Error::Load { object: name, source })
+    };
+    Ok(Maps {
+        sockets: make(MapType::Hash, SOCKETS, 12, 16384)?,
+        connections: make(MapType::LruHash, CONNECTIONS, 44, 8192)?,
+    })
 }
 
 /// An object that is not loaded yet.
@@ -55,8 +68,8 @@ impl Source {
         Ok(Self { name, elf, btf: btf.map_err(|source| Error::Btf { object: name, source })? })
     }
 
-    /// Loads the object, which uses `sockets` as its `gadget_sockets`.
-    pub(super) fn load(&self, settings: &Settings, sockets: &MapHandle) -> Result<Object, Error> {
+    /// Loads the object, which uses `maps`.
+    pub(super) fn load(&self, settings: &Settings, maps: &Maps) -> Result<Object, Error> {
         let failed = |source| Error::Load { object: self.name, source };
         let mut builder = ObjectBuilder::default();
         builder.name(self.name).map_err(failed)?;
@@ -67,7 +80,8 @@ impl Source {
         for mut map in open.maps_mut() {
             let map_name = map.name().to_string_lossy().into_owned();
             match map_name.as_str() {
-                SOCKETS => map.reuse_fd(sockets.as_fd()),
+                SOCKETS => map.reuse_fd(maps.sockets.as_fd()),
+                CONNECTIONS => map.reuse_fd(maps.connections.as_fd()),
                 "blank_entry" => map.set_value_size(settings.value_size),
                 rodata if rodata.ends_with(".rodata") => map.set_initial_value(&settings.bytes()),
                 _ => Ok(()),

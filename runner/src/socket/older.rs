@@ -11,7 +11,7 @@ use libbpf_rs::{Iter, Link, MapHandle, Object};
 
 use super::{
     BtfProvider, Error,
-    object::{self, Settings, Source},
+    object::{self, Maps, Settings, Source},
 };
 
 const NAME: &str = "socket_iter";
@@ -31,13 +31,13 @@ pub(super) fn source(btf: Option<BtfProvider<'_>>) -> Result<Source, Error> {
 }
 
 impl Passes {
-    /// Loads the iterators onto `sockets`.
-    pub(super) fn load(source: &Source, settings: &Settings, sockets: &MapHandle) -> Result<Self, Error> {
+    /// Loads the iterators onto `maps`.
+    pub(super) fn load(source: &Source, settings: &Settings, maps: &Maps) -> Result<Self, Error> {
         let failed = |source| Error::Load { object: NAME, source };
-        let object = source.load(settings, sockets)?;
+        let object = source.load(settings, maps)?;
         Ok(Self {
             older: attach(&object, "older_sockets", None).map_err(failed)?,
-            closed: attach(&object, "closed_sockets", Some(sockets)).map_err(failed)?,
+            closed: attach(&object, "closed_sockets", Some(&maps.sockets)).map_err(failed)?,
             counters: object::counters(NAME, &object)?,
         })
     }

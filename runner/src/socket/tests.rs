@@ -42,7 +42,7 @@ impl SocketOwner {
         key[4..6].copy_from_slice(&family.to_ne_bytes());
         key[6] = proto;
         key[8..10].copy_from_slice(&port.to_ne_bytes());
-        let value = self.map.lookup(&key, MapFlags::ANY).unwrap()?;
+        let value = self.maps.sockets.lookup(&key, MapFlags::ANY).unwrap()?;
         assert_eq!(value.len(), self.value_size() as usize);
         let word = |at: usize| u64::from_ne_bytes(value[at..at + 8].try_into().unwrap());
         let half = |at: usize| u32::from_ne_bytes(value[at..at + 4].try_into().unwrap());
@@ -157,8 +157,8 @@ fn a_refused_client_has_an_owner_too() {
     let address = nix::sys::socket::SockaddrIn::new(127, 0, 0, 1, free.port());
     nix::sys::socket::connect(client.as_raw_fd(), &address).unwrap_err();
     // The failed connection gave the port back; its entry is found by the owner alone.
-    let mine = live.map.keys().any(|key| {
-        let value = live.map.lookup(&key, MapFlags::ANY).unwrap().unwrap_or_default();
+    let mine = live.maps.sockets.keys().any(|key| {
+        let value = live.maps.sockets.lookup(&key, MapFlags::ANY).unwrap().unwrap_or_default();
         key[6] == TCP && value.get(8..12) == Some(&(nix::unistd::gettid().as_raw() as u32).to_ne_bytes()[..])
     });
     assert!(mine);
@@ -442,7 +442,7 @@ fn sockets_that_find_no_room_are_counted() {
     for netns in 0..20_000_u32 {
         let mut key = [0; 12];
         key[..4].copy_from_slice(&netns.to_ne_bytes());
-        if owner.map.update(&key, &[0; 88], MapFlags::ANY).is_err() {
+        if owner.maps.sockets.update(&key, &[0; 88], MapFlags::ANY).is_err() {
             break;
         }
     }
@@ -473,7 +473,7 @@ fn btf_comes_from_the_provider() {
 #[test]
 fn nothing_stays_attached() {
     let owner = SocketOwner::start(Options::default()).unwrap();
-    let map = MapHandle::from_map_id(owner.map.info().unwrap().info.id).unwrap();
+    let map = MapHandle::from_map_id(owner.maps.sockets.info().unwrap().info.id).unwrap();
     drop(owner);
     let id = map.info().unwrap().info.id;
     let uses = || {

@@ -149,12 +149,7 @@ pub(super) fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGINT);
     mask.add(Signal::SIGTERM);
-    // Stopped by Ctrl-Z, nobody would answer for the container starts that are held: the whole host would wait.
-    let mut blocked = mask;
-    blocked.add(Signal::SIGTSTP);
-    blocked.add(Signal::SIGTTIN);
-    blocked.add(Signal::SIGTTOU);
-    blocked.thread_block()?;
+    mask.thread_block()?;
     let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
     let asked = Arc::clone(&stop);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -169,12 +164,17 @@ pub(super) fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
 }
 
 fn say_losses(summary: &Summary) {
-    let Loss { buffer_full, unknown_owner, no_room_for_owner } = summary.loss;
+    let Loss { buffer_full, unknown_owner, no_room_for_owner, unheld_starts } = summary.loss;
     if buffer_full > 0 {
         eprintln!("lost {buffer_full} events: they came faster than they could be written");
     }
     if unknown_owner > 0 {
         eprintln!("left out {unknown_owner} events: nobody knows which process they belong to");
+    }
+    if unheld_starts > 0 {
+        eprintln!(
+            "container starts were not held, {unheld_starts} times: the first events of those containers may be missing"
+        );
     }
     if no_room_for_owner > 0 {
         eprintln!(
