@@ -24,8 +24,7 @@ enum {
 	SMALL_SIZE = 2048, /* a post-quantum hello has about 1,800 bytes */
 	LARGE_SIZE = 16384,
 	/* So many bytes are copied at once, and a buffer has room for so many behind its end. */
-	SMALL_PIECE = 512,
-	LARGE_PIECE = 1024,
+	PIECE = 512,
 	FLOWS = 3584,
 	LARGE_BUFFERS = 128,
 	ISLANDS = 16, /* pieces behind a gap */
@@ -77,12 +76,12 @@ struct flow {
 
 struct small_buffer {
 	struct event event;
-	__u8 data[SMALL_SIZE + SMALL_PIECE];
+	__u8 data[SMALL_SIZE + PIECE];
 };
 
 struct large_buffer {
 	struct event event;
-	__u8 data[LARGE_SIZE + LARGE_PIECE];
+	__u8 data[LARGE_SIZE + PIECE];
 	__u32 flow; /* that it is lent to, counted from 1 */
 };
 
@@ -120,14 +119,38 @@ struct {
 	__type(value, __u64);
 } sni_unread SEC(".maps");
 
-/* As long as `pending` is 0, which it nearly always is, no packet is looked up in any table. */
+/* As long as `pending` and `openings` are 0, which they mostly are, no packet is looked up in any
+ * table. */
 static struct {
-	__u32 pending; /* flows */
-	__u32 hand;    /* the place where the search for a free one begins */
+	__u32 pending;  /* flows */
+	__u32 openings; /* connections that were opened and whose first byte is still to come */
+	__u32 hand;     /* the place where the search for a free one begins */
 	__u32 large_hand;
 	__u32 sweep; /* the place that is looked at next when nothing else is to be done */
 	__u64 until; /* when the youngest flow is too old */
 } waiting = {};
+
+/*
+ * Functions that are verified by themselves, once, whatever leads to them: they take numbers only.
+ * So `where` has what they need of a struct packet, and places of flows are counted from 1, 0 being
+ * none.
+ */
+#define APART __attribute__((noinline))
+
+static __always_inline __u64 where(const struct packet *pkt)
+{
+	return pkt->l3 | (__u64)pkt->l4 << 16 | (__u64)pkt->version << 32 | (__u64)pkt->proto << 40;
+}
+
+static __always_inline struct packet packet_at(__u64 where)
+{
+	return (struct packet){
+	    .l3 = where & 0xffff,
+	    .l4 = where >> 16 & 0xffff,
+	    .version = where >> 32 & 0xff,
+	    .proto = where >> 40 & 0xff,
+	};
+}
 
 static __always_inline struct flow *flow_at(__u32 place)
 {
@@ -190,83 +213,89 @@ static __always_inline void free_flow(struct flow *flow)
 }
 
 /* Gives a flow up. What never turned out to be a hello is no loss. */
-static __always_inline void give_up(struct flow *flow, enum sni_unread_reason reason)
+APART int give_up(__u32 place, __u32 reason)
 {
+	struct flow *flow = flow_at(place);
+
+	if (!flow || !flow->born)
+		return 0;
 	if (flow->missing)
 		reason = SNI_OUT_OF_ORDER;
 	if (flow->missing || flow->hello)
 		gadget_count(&sni_unread, reason);
 	free_flow(flow);
+	return 0;
 }
 
-/* Looks for one flow whose time is up: nobody else does if no more hellos are split. */
-static __always_inline void sweep(__u64 now)
+/* Looks whether one flow's time is up: nobody else does if no more hellos are split. */
+APART int sweep(__u64 now)
 {
-	for (int i = 0; i < PROBES; i++) {
-		struct flow *flow = flow_at(waiting.sweep % FLOWS);
+	__u32 place = waiting.sweep++ % FLOWS;
+	struct flow *flow = flow_at(place);
 
-		waiting.sweep++;
-		if (!flow || !flow->born || now - flow->born <= FLOW_LIFETIME)
-			continue;
-		give_up(flow, SNI_TIMED_OUT);
-		return;
-	}
+	if (flow && flow->born && now - flow->born > FLOW_LIFETIME)
+		give_up(place, SNI_TIMED_OUT);
+	return 0;
 }
 
-/* A place for a flow: a free one, or one that nobody waits for any more, or else the oldest of
- * those looked at, which is lost. */
-static __always_inline __u32 find_place(struct __sk_buff *skb, __u64 now)
+/* Of two places, one that is free, or else the one that was taken before the other. */
+APART int older_place(__u32 a, __u32 b)
+{
+	struct flow *one = flow_at(a);
+	struct flow *other = flow_at(b);
+
+	return one && other && other->born < one->born ? b : a;
+}
+
+/* A place for a flow: a free one, or else the oldest of those looked at, which is given up. */
+static __always_inline __u32 find_place(__u64 now)
 {
 	__u32 best = waiting.hand % FLOWS;
 	struct flow *flow;
-	__u64 oldest = -1;
 
-	for (int i = 0; i < PROBES; i++) {
-		__u32 place = waiting.hand % FLOWS;
-
-		waiting.hand = place + 1;
-		flow = flow_at(place);
-		if (!flow || flow->born >= oldest)
-			continue;
-		oldest = flow->born;
-		best = place;
-		if (now - oldest > FLOW_LIFETIME)
-			break;
-	}
-	best = forget(skb, best);
+	waiting.hand = best + 1;
+	for (int i = 1; i < PROBES; i++)
+		best = older_place(best, waiting.hand++ % FLOWS);
 	flow = flow_at(best);
 	if (flow && flow->born)
-		give_up(flow, now - flow->born > FLOW_LIFETIME ? SNI_TIMED_OUT : SNI_EVICTED);
+		give_up(best, now - flow->born > FLOW_LIFETIME ? SNI_TIMED_OUT : SNI_EVICTED);
 	return best;
 }
 
-/* Begins to wait for the rest of what starts at sequence number `base`. NULL, counted: not for this
- * one. */
-static __always_inline struct flow *start_flow(struct __sk_buff *skb, const struct flow_key *key,
-					       __u32 base, __u32 *place)
+/* Begins to wait for the rest of what starts at sequence number `base`. 0, counted: not for this
+ * one.
+ */
+APART int start_flow(struct __sk_buff *skb, __u64 where, __u32 base)
 {
+	struct packet pkt = packet_at(where);
 	__u64 now = bpf_ktime_get_boot_ns();
-	__u32 at = share_of(key);
-	struct share *share = bpf_map_lookup_elem(&sni_shares, &at);
+	struct share *share;
+	struct flow_key key;
 	struct flow *flow;
+	__u32 at, place;
 
+	if (!flow_key(skb, &pkt, &key))
+		return 0;
+	at = share_of(&key);
+	share = bpf_map_lookup_elem(&sni_shares, &at);
 	if (!share)
-		return NULL;
+		return 0;
 	if (share->flows >= SHARE_FLOWS) {
-		sweep(now);
+		for (int i = 0; i < PROBES; i++)
+			sweep(now);
 		gadget_count(&sni_unread, SNI_PEER_SHARE);
-		return NULL;
+		return 0;
 	}
-	*place = find_place(skb, now);
-	flow = flow_at(*place);
+	place = find_place(now);
+	flow = flow_at(place);
 	if (!flow)
-		return NULL;
-	if (bpf_map_update_elem(&sni_flow_index, key, place, BPF_ANY)) {
+		return 0;
+	if (bpf_map_update_elem(&sni_flow_index, &key, &place, BPF_ANY)) {
 		gadget_count(&sni_unread, SNI_EVICTED);
-		return NULL;
+		return 0;
 	}
 	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->key = *key;
+	flow->key = key;
 	flow->base = base;
 	flow->limit = LARGE_SIZE;
 	flow->share = at;
@@ -274,53 +303,92 @@ static __always_inline struct flow *start_flow(struct __sk_buff *skb, const stru
 	waiting.until = now + FLOW_LIFETIME;
 	__sync_fetch_and_add(&share->flows, 1);
 	__sync_fetch_and_add(&waiting.pending, 1);
-	return flow;
+	return place + 1;
 }
 
-/* Lends a large buffer to a flow and moves there what it has. */
-static __always_inline bool lend_large_buffer(struct __sk_buff *skb, struct flow *flow, __u32 place)
+/* The flow that waits for a segment with `seq`, if there is one. `begins`: the segment begins like
+ * a hello. */
+APART int find_flow(struct __sk_buff *skb, __u64 where, __u32 seq, __u32 begins)
 {
-	struct share *share = bpf_map_lookup_elem(&sni_shares, &flow->share);
-	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
-	struct large_buffer *large = NULL;
+	struct packet pkt = packet_at(where);
 	__u64 now = bpf_ktime_get_boot_ns();
-	__u32 at, owner;
+	struct flow_key key;
+	struct flow *flow;
+	__u32 *found;
+	__u32 place;
+	__s32 at;
 
-	if (!share || !small || share->large_buffers >= SHARE_LARGE_BUFFERS)
-		return false;
+	for (int i = 0; now > waiting.until && i < PROBES; i++)
+		sweep(now);
+	if (!flow_key(skb, &pkt, &key))
+		return 0;
+	found = bpf_map_lookup_elem(&sni_flow_index, &key);
+	if (!found)
+		return 0;
+	place = *found;
+	flow = flow_at(place);
+	if (!flow || !flow->born)
+		return 0;
+	at = seq - flow->base;
+	/* The ports may be those of another connection by now. */
+	if (now - flow->born > FLOW_LIFETIME ||
+	    (begins && (at < -LARGE_SIZE || at >= LARGE_SIZE))) {
+		give_up(place, SNI_TIMED_OUT);
+		return 0;
+	}
+	return place + 1;
+}
+
+/* Whether nobody waits for what is in a large buffer; takes it back if so. */
+APART int take_back(__u32 at, __u64 now)
+{
+	struct large_buffer *large = bpf_map_lookup_elem(&sni_large, &at);
+	struct flow *flow;
+
+	if (!large)
+		return 0;
+	flow = flow_at(large->flow - 1);
+	if (!large->flow || !flow || !flow->born || flow->large != at + 1)
+		return 1;
+	if (now - flow->born <= FLOW_LIFETIME)
+		return 0;
+	give_up(large->flow - 1, SNI_TIMED_OUT);
+	return 1;
+}
+
+/* A large buffer that nobody needs, counted from 1; 0: there is none among those looked at. */
+APART int find_large_buffer(__u64 now)
+{
 	for (int i = 0; i < PROBES; i++) {
-		struct flow *other;
+		__u32 at = waiting.large_hand++ % LARGE_BUFFERS;
 
-		at = waiting.large_hand++ % LARGE_BUFFERS;
-		large = bpf_map_lookup_elem(&sni_large, &at);
-		if (!large)
-			return false;
-		owner = large->flow - 1;
-		other = flow_at(owner);
-		if (!other || !other->born || now - other->born > FLOW_LIFETIME ||
-		    other->large != at + 1)
-			break;
-		large = NULL;
+		if (take_back(at, now))
+			return at + 1;
 	}
-	if (!large)
-		return false;
-	at = forget(skb, at);
-	large = bpf_map_lookup_elem(&sni_large, &at);
-	if (!large)
-		return false;
-	owner = large->flow - 1;
-	{
-		struct flow *other = flow_at(owner);
+	return 0;
+}
 
-		if (large->flow && other && other->born && other->large == at + 1)
-			give_up(other, SNI_TIMED_OUT);
-	}
+/* Lends a large buffer, counted from 1, to a flow, and moves there what it has; 0: neither. */
+APART int lend_large_buffer(__u32 place, __u32 number)
+{
+	struct flow *flow = flow_at(place);
+	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
+	__u32 at = number - 1;
+	struct large_buffer *large = bpf_map_lookup_elem(&sni_large, &at);
+	struct share *share;
+
+	if (!flow || !small || !large)
+		return 0;
+	share = bpf_map_lookup_elem(&sni_shares, &flow->share);
+	if (!share || share->large_buffers >= SHARE_LARGE_BUFFERS)
+		return 0;
+#pragma clang loop unroll(full)
 	for (int i = 0; i < SMALL_SIZE; i += 8)
 		*(__u64 *)(large->data + i) = *(__u64 *)(small->data + i);
 	large->flow = place + 1;
-	flow->large = at + 1;
+	flow->large = number;
 	__sync_fetch_and_add(&share->large_buffers, 1);
-	return true;
+	return 1;
 }
 
 #endif

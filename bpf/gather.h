@@ -11,103 +11,106 @@
 
 enum {
 	/* Records that are stepped over for one packet. */
-	MAX_RECORDS = 16,
+	MAX_RECORDS = 128,
 	VERSION_LEN = 2,
 };
 
-/* Copies into a buffer for `size` bytes what the packet has at `off`, in pieces; `data` has room
- * for another piece behind its end. `at + len` is at most `size`. */
-static __always_inline bool copy(struct __sk_buff *skb, __u8 *data, __u32 at, __u32 off, __u32 len,
-				 const __u32 size, const __u32 piece)
+/* Copies `len` bytes of the packet, or the first PIECE of them, to the flow's buffer, which has
+ * room for as many behind its end. 0: the packet does not have them. */
+APART int copy_piece(struct __sk_buff *skb, __u32 place, __u32 at, __u32 off, __u32 len)
 {
-	for (__u32 i = 0; i < size / piece; i++) {
-		__u32 n = len < piece ? len : piece;
+	struct flow *flow = flow_at(place);
+	__u64 n = lowest_bits((len < PIECE ? len : PIECE) - 1, PIECE - 1) + 1;
 
-		if (!n)
-			break;
-		at = forget(skb, at);
-		n = forget(skb, n);
-		if (bpf_skb_load_bytes(skb, off, data + lowest_bits(at, size - 1),
-				       lowest_bits(n - 1, piece - 1) + 1))
-			return false;
-		at += n;
-		off += n;
-		len = forget(skb, len - n);
-	}
-	return true;
-}
-
-/* Notes that the bytes from `start` to `end` are there. */
-static __always_inline bool cover(struct flow *flow, __u32 start, __u32 end)
-{
-	volatile struct island *new = &flow->island;
-	bool stored = false;
-
-	new->start = start;
-	new->end = end;
-	/* No two islands touch, so that growing by one makes it touch none that it did not. */
-	for (int i = 0; i < ISLANDS; i++) {
-		volatile struct island *old = &flow->islands[i];
-
-		if (!old->end || old->start > end || old->end < start)
-			continue;
-		if (old->start < new->start)
-			new->start = old->start;
-		if (old->end > new->end)
-			new->end = old->end;
-		old->end = 0;
-	}
-	if (new->start <= flow->there) {
-		if (new->end > flow->there)
-			flow->there = new->end;
-		return true;
-	}
-	flow->missing = 1;
-	for (int i = 0; i < ISLANDS; i++) {
-		volatile struct island *free = &flow->islands[i];
-
-		if (free->end)
-			continue;
-		free->start = new->start;
-		free->end = new->end;
-		stored = true;
-		break;
-	}
-	return stored;
-}
-
-/* Adds what the packet has from `off` on, `len` bytes, to the flow, where it belongs at `at`. */
-static __always_inline enum sni_unread_reason
-place_piece(struct __sk_buff *skb, struct flow *flow, __u32 place, __u32 at, __u32 off, __u32 len)
-{
-	__u32 limit = flow->limit;
-
-	if (limit > LARGE_SIZE)
-		limit = LARGE_SIZE;
-	if (at >= limit)
-		return SNI_READ;
-	if (len > limit - at)
-		len = limit - at;
-	at = forget(skb, at);
-	len = forget(skb, len);
-	if (!flow->large && at + len > SMALL_SIZE && !lend_large_buffer(skb, flow, place))
-		return SNI_EVICTED;
+	if (!flow)
+		return 0;
 	if (flow->large) {
 		__u32 lent = flow->large - 1;
 		struct large_buffer *large = bpf_map_lookup_elem(&sni_large, &lent);
 
-		if (!large || large->flow != place + 1)
-			return SNI_EVICTED;
-		if (!copy(skb, large->data, at, off, len, LARGE_SIZE, LARGE_PIECE))
-			return SNI_NOT_LOADED;
-	} else {
-		struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
+		return large && large->flow == place + 1 &&
+		       !bpf_skb_load_bytes(skb, off, large->data + lowest_bits(at, LARGE_SIZE - 1),
+					   n);
+	}
+	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
 
-		if (!small || !copy(skb, small->data, at, off, len, SMALL_SIZE, SMALL_PIECE))
+	return small &&
+	       !bpf_skb_load_bytes(skb, off, small->data + lowest_bits(at, SMALL_SIZE - 1), n);
+}
+
+/* If an island touches the bytes that are being noted, makes it a part of them. */
+APART int join_island(__u32 place, __u32 number)
+{
+	struct flow *flow = flow_at(place);
+	struct island *new, *old;
+
+	if (!flow || number >= ISLANDS)
+		return 0;
+	new = &flow->island;
+	old = &flow->islands[number];
+	if (!old->end || old->start > new->end || old->end < new->start)
+		return 0;
+	if (old->start < new->start)
+		new->start = old->start;
+	if (old->end > new->end)
+		new->end = old->end;
+	old->end = 0;
+	return 0;
+}
+
+/* Notes that the bytes from `start` to `end` are there; 0: there are too many gaps. */
+APART int cover(__u32 place, __u32 start, __u32 end)
+{
+	struct flow *flow = flow_at(place);
+
+	if (!flow)
+		return 0;
+	flow->island.start = start;
+	flow->island.end = end;
+	/* No two islands touch, so that growing by one makes it touch none that it did not. */
+	for (int i = 0; i < ISLANDS; i++)
+		join_island(place, i);
+	start = flow->island.start;
+	end = flow->island.end;
+	if (start <= flow->there) {
+		if (end > flow->there)
+			flow->there = end;
+		return 1;
+	}
+	flow->missing = 1;
+	for (int i = 0; i < ISLANDS; i++) {
+		if (flow->islands[i].end)
+			continue;
+		flow->islands[i].start = start;
+		flow->islands[i].end = end;
+		return 1;
+	}
+	return 0;
+}
+
+/* Adds what the packet has from `off` on, `len` bytes, to the flow, where it belongs at `at`. */
+APART int place_piece(struct __sk_buff *skb, __u32 place, __u32 at, __u32 off, __u32 len)
+{
+	struct flow *flow = flow_at(place);
+	__u32 limit, end;
+
+	if (!flow)
+		return SNI_EVICTED;
+	limit = flow->limit;
+	if (at >= limit)
+		return SNI_READ;
+	end = len < limit - at ? at + len : limit;
+	if (!flow->large && end > SMALL_SIZE &&
+	    !lend_large_buffer(place, find_large_buffer(bpf_ktime_get_boot_ns())))
+		return SNI_EVICTED;
+	flow->segments++;
+	for (__u32 i = 0; i < LARGE_SIZE; i += PIECE) {
+		if (i >= end - at)
+			break;
+		if (!copy_piece(skb, place, at + i, off + i, end - at - i))
 			return SNI_NOT_LOADED;
 	}
-	flow->segments++;
-	return cover(flow, at, at + len) ? SNI_READ : SNI_OUT_OF_ORDER;
+	return cover(place, at, end) ? SNI_READ : SNI_OUT_OF_ORDER;
 }
 
 /* Eight bytes at `at`, the first one highest. */
@@ -132,70 +135,90 @@ static __always_inline __u64 bytes_at(volatile struct flow *flow, __u32 place, _
 	return __builtin_bswap64(flow->bytes);
 }
 
-/* What find_end_of_hello() says besides the reasons: the flow is no hello. */
-#define NO_HELLO SNI_REASONS
+/* What next_record() says besides the reasons. */
+enum {
+	NO_HELLO = SNI_REASONS, /* the flow is none */
+	ANOTHER_RECORD,         /* the hello goes on in the next record */
+};
 
 /*
- * Goes over the records that are there. SNI_READ: the hello is whole and ends at `limit`;
- * SNI_SPLIT: not yet; anything else: it never will be. What it learnt is kept for the next time.
+ * Looks at one record. SNI_READ: the hello is whole and ends at `limit`; SNI_SPLIT: not yet. What
+ * it learnt is kept for the next time.
  */
-static __always_inline __u32 find_end_of_hello(volatile struct flow *flow, __u32 place)
+APART int next_record(__u32 place)
 {
-	for (int i = 0; i < MAX_RECORDS; i++) {
-		__u32 at = flow->record;
-		__u32 there = flow->there;
-		__u32 message = flow->message;
-		__u32 len, rest;
-		__u64 bytes;
+	volatile struct flow *flow = flow_at(place);
+	__u32 at, there, message, len, rest;
+	__u64 bytes;
+
+	if (!flow)
+		return SNI_EVICTED;
+	at = flow->record;
+	there = flow->there;
+	message = flow->message;
+	if (there <= at)
+		return SNI_SPLIT;
+	bytes = bytes_at(flow, place, at);
+	len = bytes >> 24 & 0xffff;
+	if (bytes >> 56 != HELLO_START >> 8 ||
+	    (there >= at + 2 && (bytes >> 48 & 0xff) != (HELLO_START & 0xff)) ||
+	    (there >= at + RECORD_HLEN && (!len || len > RECORD_MAX_LEN)))
+		return flow->hello ? SNI_MALFORMED : NO_HELLO;
+	at += RECORD_HLEN;
+	if (there < at)
+		return SNI_SPLIT;
+	if (!flow->hello) {
+		__u32 missing = HANDSHAKE_HLEN - message;
+		__u32 n = len < missing ? len : missing;
 
 		if (there <= at)
 			return SNI_SPLIT;
 		bytes = bytes_at(flow, place, at);
-		if (bytes >> 56 != HELLO_START >> 8 ||
-		    (there > at + 1 && (bytes >> 48 & 0xff) != (HELLO_START & 0xff)))
-			return flow->hello ? SNI_MALFORMED : NO_HELLO;
-		if (there < at + RECORD_HLEN)
+		if (!message && bytes >> 56 != TYPE_CLIENT_HELLO)
+			return NO_HELLO;
+		if (there < at + n)
 			return SNI_SPLIT;
-		len = bytes >> 24 & 0xffff;
-		if (!len || len > RECORD_MAX_LEN)
-			return flow->hello ? SNI_MALFORMED : NO_HELLO;
-		at += RECORD_HLEN;
-		if (!flow->hello) {
-			__u32 missing = HANDSHAKE_HLEN - message;
-			__u32 n = len < missing ? len : missing;
-
-			if (there <= at)
-				return SNI_SPLIT;
-			bytes = bytes_at(flow, place, at);
-			if (!message && bytes >> 56 != TYPE_CLIENT_HELLO)
-				return NO_HELLO;
-			if (there < at + n)
-				return SNI_SPLIT;
-			/* Here the sizes are 1 to 4 bytes. */
+		if (n == HANDSHAKE_HLEN)
+			flow->header = bytes >> 32;
+		else
 			flow->header = flow->header << (n * 8 & 31) | bytes >> (64 - n * 8 & 63);
-			if (n == HANDSHAKE_HLEN)
-				flow->header = bytes >> 32;
-			if (n == missing)
-				flow->hello = (flow->header & 0xffffff) + HANDSHAKE_HLEN;
-			if (n == missing && !message && len >= HANDSHAKE_HLEN + VERSION_LEN &&
-			    there >= at + HANDSHAKE_HLEN + VERSION_LEN && (bytes >> 24 & 0xff) != 3)
-				return SNI_ENCRYPTED;
-		}
-		if (flow->hello) {
-			if (flow->hello < HANDSHAKE_HLEN + HELLO_SESSION_ID)
-				return SNI_MALFORMED;
-			rest = flow->hello - message;
-			if (rest > LARGE_SIZE - at || at > LARGE_SIZE)
-				return SNI_TOO_LARGE;
-			if (rest <= len) {
-				flow->limit = at + rest;
-				return flow->limit <= there ? SNI_READ : SNI_SPLIT;
-			}
-		}
-		flow->message = message + len;
-		flow->record = at + len;
+		if (n == missing)
+			flow->hello = (flow->header & 0xffffff) + HANDSHAKE_HLEN;
+		if (n == HANDSHAKE_HLEN && len >= HANDSHAKE_HLEN + VERSION_LEN &&
+		    there >= at + HANDSHAKE_HLEN + VERSION_LEN && (bytes >> 24 & 0xff) != 3)
+			return SNI_ENCRYPTED;
 	}
-	/* Very small records: whoever reads them sees for themselves where they end. */
+	if (flow->hello) {
+		if (flow->hello < HANDSHAKE_HLEN + HELLO_SESSION_ID)
+			return SNI_MALFORMED;
+		rest = flow->hello - message;
+		if (at > LARGE_SIZE || rest > LARGE_SIZE - at)
+			return SNI_TOO_LARGE;
+		if (rest <= len) {
+			flow->limit = at + rest;
+			return flow->limit <= there ? SNI_READ : SNI_SPLIT;
+		}
+	}
+	flow->message = message + len;
+	flow->record = at + len;
+	return ANOTHER_RECORD;
+}
+
+/* The same for all the records that are there. */
+APART int find_end_of_hello(__u32 place)
+{
+	struct flow *flow;
+
+	for (int i = 0; i < MAX_RECORDS; i++) {
+		int reason = next_record(place);
+
+		if (reason != ANOTHER_RECORD)
+			return reason;
+	}
+	/* Very small records: whoever reads them sees for himself where they end. */
+	flow = flow_at(place);
+	if (!flow)
+		return SNI_EVICTED;
 	flow->limit = flow->there;
 	return SNI_READ;
 }

@@ -34,38 +34,45 @@ static __always_inline struct opening *opening_at(struct __sk_buff *skb, __u32 p
 	return bpf_map_lookup_elem(&sni_openings, &at);
 }
 
-static __always_inline void note_opening(struct __sk_buff *skb, const struct packet *pkt)
+APART int note_opening(struct __sk_buff *skb, __u32 l4)
 {
-	__u32 ports = load_word(skb, pkt->l4);
+	__u32 ports = load_word(skb, l4);
 	struct opening *opening = opening_at(skb, ports);
-	__u32 first = load_word(skb, pkt->l4 + 4) + 1;
+	__u32 first = load_word(skb, l4 + 4) + 1;
 
 	/* The same SYN may come again after the first byte. */
 	if (!opening || (opening->ports == ports && opening->first == first))
-		return;
+		return 0;
+	if (!opening->first || opening->begun[0] || opening->begun[1])
+		__sync_fetch_and_add(&waiting.openings, 1);
 	opening->ports = ports;
 	opening->netns = skb->cb[0];
-	opening->first = first;
+	/* 0 is a place that was never taken. */
+	opening->first = first ? first : 1;
 	opening->begun[0] = opening->begun[1] = 0;
+	return 0;
 }
 
-/*
- * Whether the segment with `seq` overtook the first byte of its stream; `first` is then that byte's
- * sequence number. Notes that the first byte was seen if this is it.
- */
-static __always_inline bool overtook(struct __sk_buff *skb, const struct packet *pkt, __u32 seq,
-				     __u32 *first)
+/* How far behind the first byte of its stream a segment with `seq` is that overtook it; 0: it did
+ * not. Notes that the first byte was seen if this is it. */
+APART int overtook(struct __sk_buff *skb, __u32 l4, __u32 seq)
 {
-	__u32 ports = load_word(skb, pkt->l4);
+	__u32 ports = load_word(skb, l4);
 	struct opening *opening = opening_at(skb, ports);
-	bool outgoing = skb->pkt_type == GADGET_PACKET_OUTGOING;
+	__u32 outgoing = skb->pkt_type == GADGET_PACKET_OUTGOING;
+	__u32 ahead;
 
 	if (!opening || opening->ports != ports || opening->netns != skb->cb[0])
-		return false;
-	*first = opening->first;
-	if (seq == opening->first)
+		return 0;
+	ahead = seq - opening->first;
+	if (ahead >= LARGE_SIZE || opening->begun[outgoing])
+		return 0;
+	if (!ahead) {
+		if (!opening->begun[!outgoing])
+			__sync_fetch_and_add(&waiting.openings, -1);
 		opening->begun[outgoing] = 1;
-	return seq - opening->first - 1 < LARGE_SIZE - 1 && !opening->begun[outgoing];
+	}
+	return ahead;
 }
 
 /*
@@ -104,28 +111,33 @@ static __always_inline __u32 plain_text(struct __sk_buff *skb, __u32 payload, __
 	return word >> 16 == 0x0401 ? 8 : 0; /* SOCKS 4 */
 }
 
-/* Where the record header of a hello is that begins at `off` or later: plain text has no byte like
- * its first. 0: nowhere. */
-static __always_inline __u32 search_hello(struct __sk_buff *skb, __u32 off, __u32 end)
+/* How many of the eight bytes at `off` come before one like a record header's first: 8 at most. */
+APART int plain_bytes(struct __sk_buff *skb, __u32 off)
 {
 	const __u64 ones = 0x0101010101010101;
+	__u64 word, found;
 
+	if (bpf_skb_load_bytes(skb, off, &word, sizeof(word)))
+		return 0;
+	word ^= ones * (HELLO_START >> 8);
+	found = (word - ones) & ~word & (ones << 7);
+	if (!found)
+		return 8;
+	/* One bit is left, of the lowest byte: its number is the factor's byte there. */
+	found = (found & -found) >> 7;
+	return found * 0x0001020304050607 >> 56;
+}
+
+/* Where the record header of a hello is that begins at `off` or later: plain text has no byte like
+ * its first. 0: nowhere. */
+APART int search_hello(struct __sk_buff *skb, __u32 off, __u32 end)
+{
 	for (int i = 0; i < SEARCH_STEPS; i++) {
-		__u64 word, found;
+		__u32 plain = plain_bytes(skb, off);
 
-		off = forget(skb, off);
-		if (off + 8 > end || bpf_skb_load_bytes(skb, off, &word, sizeof(word)))
-			return 0;
-		word ^= ones * (HELLO_START >> 8);
-		found = (word - ones) & ~word & (ones << 7);
-		if (found) {
-			/* One bit is left, of the lowest byte: its number is the factor's byte
-			 * there. */
-			found = (found & -found) >> 7;
-			off = forget(skb, off + (found * 0x0001020304050607 >> 56));
+		off = forget(skb, off + plain);
+		if (plain != 8)
 			break;
-		}
-		off += 8;
 	}
 	if (off + RECORD_HLEN >= end || load_half(skb, off) != HELLO_START ||
 	    load_byte(skb, off + RECORD_HLEN) != TYPE_CLIENT_HELLO)

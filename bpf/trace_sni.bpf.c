@@ -142,21 +142,22 @@ static __always_inline enum sni_unread_reason load_name(struct __sk_buff *skb,
 	return forget(skb, ends_at(to, len)) ? SNI_READ : SNI_MALFORMED;
 }
 
-/* Sends what one packet told; no `name`: the hello has none. */
-static __always_inline enum sni_unread_reason
-report(struct __sk_buff *skb, const struct packet *pkt, const struct server_name *name, bool named)
+/* Sends what the packet with its payload at `payload` told: the name, `len` bytes at `off`, or that
+ * there is none if `len` is 0. */
+APART int report(struct __sk_buff *skb, __u64 where, __u32 payload, __u32 off, __u32 len)
 {
+	struct packet pkt = packet_at(where);
+	struct server_name name = {.off = off, .len = len};
 	enum sni_unread_reason reason = SNI_READ;
 	struct sighted sighted;
 	struct random random;
 	struct event *event;
 
-	if (!sight(skb, pkt, &sighted))
+	if (!sight(skb, &pkt, &sighted))
 		return SNI_READ;
 	if (!all) {
 		/* A hello with a name is longer. */
-		if (bpf_skb_load_bytes(skb,
-				       pkt->payload + RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN,
+		if (bpf_skb_load_bytes(skb, payload + RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN,
 				       &random, sizeof(random)))
 			return SNI_NOT_LOADED;
 		if (seen_before(&random, sighted.owner != NULL))
@@ -165,10 +166,10 @@ report(struct __sk_buff *skb, const struct packet *pkt, const struct server_name
 	event = gadget_reserve_buf(&events, sizeof(*event));
 	if (!event)
 		return SNI_READ;
-	if (!fill_event(skb, pkt, &sighted, event))
+	if (!fill_event(skb, &pkt, &sighted, event))
 		reason = SNI_NOT_LOADED;
-	else if (named)
-		reason = load_name(skb, name, event->name);
+	else if (len)
+		reason = load_name(skb, &name, event->name);
 	else
 		event->name_status_raw = no_name;
 	if (reason != SNI_READ) {
@@ -179,76 +180,104 @@ report(struct __sk_buff *skb, const struct packet *pkt, const struct server_name
 	return SNI_READ;
 }
 
-/* Sends a hello that was gathered, with its bytes. */
-static __always_inline enum sni_unread_reason
-send_gathered(struct __sk_buff *skb, const struct packet *pkt, struct flow *flow, __u32 place)
+enum {
+	LEFT_OUT, /* by filters */
+	WITHOUT_OWNER,
+	WITH_OWNER,
+};
+
+/* Fills the event of a hello that was gathered, from the packet that made it whole. */
+APART int describe_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
 {
-	const __u32 random_at = RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN;
 	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
-	struct large_buffer *large = NULL;
-	__u32 len = forget(skb, flow->limit);
+	struct packet pkt = packet_at(where);
+	struct flow *flow = flow_at(place);
 	struct sighted sighted;
+
+	if (!small || !flow || !sight(skb, &pkt, &sighted) ||
+	    !fill_event(skb, &pkt, &sighted, &small->event))
+		return LEFT_OUT;
+	small->event.segments = flow->segments > 255 ? 255 : flow->segments;
+	return sighted.owner ? WITH_OWNER : WITHOUT_OWNER;
+}
+
+/* Whether a hello that was gathered has been shown already. */
+APART int shown_before(__u32 place, __u32 owned)
+{
+	volatile struct flow *flow = flow_at(place);
 	struct random random;
 
-	if (!small || !sight(skb, pkt, &sighted))
-		return SNI_READ;
-	if (flow->large) {
-		__u32 lent = flow->large - 1;
+	if (!flow)
+		return 0;
+	/* A hello in very small records has other bytes here, but the same at each tap. */
+	for (int i = 0; i < RANDOM_LEN; i += 8)
+		*(__u64 *)(random.bytes + i) = __builtin_bswap64(
+		    bytes_at(flow, place, RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN + i));
+	return seen_before(&random, owned);
+}
 
-		large = bpf_map_lookup_elem(&sni_large, &lent);
-		if (!large || large->flow != place + 1)
-			return SNI_EVICTED;
-		__builtin_memcpy(&random, large->data + random_at, sizeof(random));
-	} else {
-		__builtin_memcpy(&random, small->data + random_at, sizeof(random));
-	}
-	if (!all && seen_before(&random, sighted.owner != NULL))
+/* Sends a hello that was gathered, with its bytes. */
+APART int send_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
+{
+	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
+	struct flow *flow = flow_at(place);
+	struct large_buffer *large;
+	__u32 described = describe_gathered(skb, where, place);
+	__u32 lent;
+
+	if (!small || !flow || described == LEFT_OUT ||
+	    (!all && shown_before(place, described == WITH_OWNER)))
 		return SNI_READ;
-	if (!fill_event(skb, pkt, &sighted, &small->event))
-		return SNI_NOT_LOADED;
-	small->event.segments = flow->segments > 255 ? 255 : flow->segments;
-	if (!large) {
+	if (!flow->large) {
 		gadget_output_buf(skb, &events, small,
-				  sizeof(struct event) + lowest_bits(len - 1, SMALL_SIZE - 1) + 1);
-	} else {
-		for (int i = 0; i < sizeof(struct event) / 8; i++)
-			((__u64 *)large)[i] = ((__u64 *)small)[i];
-		gadget_output_buf(skb, &events, large,
-				  sizeof(struct event) + lowest_bits(len - 1, LARGE_SIZE - 1) + 1);
+				  sizeof(struct event) +
+				      lowest_bits(flow->limit - 1, SMALL_SIZE - 1) + 1);
+		return SNI_READ;
 	}
+	lent = flow->large - 1;
+	large = bpf_map_lookup_elem(&sni_large, &lent);
+	if (!large || large->flow != place + 1)
+		return SNI_EVICTED;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < sizeof(struct event) / 8; i++)
+		((__u64 *)large)[i] = ((__u64 *)small)[i];
+	gadget_output_buf(skb, &events, large,
+			  sizeof(struct event) + lowest_bits(flow->limit - 1, LARGE_SIZE - 1) + 1);
 	return SNI_READ;
 }
 
-/* Puts a segment where it belongs, and sends the hello if that makes it whole. */
-static __always_inline void gather(struct __sk_buff *skb, const struct packet *pkt,
-				   struct flow *flow, __u32 place, __u32 seq)
+/* Puts a segment's payload where it belongs in its flow, and sends the hello if that makes it
+ * whole. */
+APART int gather(struct __sk_buff *skb, __u64 where, __u64 span, __u32 seq, __u32 place)
 {
-	__u32 off = pkt->payload;
-	__u32 len = pkt->end - off;
-	__u32 at = seq - flow->base;
-	__u32 reason;
+	__u32 off = span;
+	__u32 len = (span >> 32) - off;
+	struct flow *flow = flow_at(place);
+	__u32 at;
+	int reason;
 
+	if (!flow)
+		return 0;
+	at = seq - flow->base;
 	if ((__s32)at < 0) {
 		/* Sent again, with something that was before. */
 		if (len <= -at)
-			return;
+			return 0;
 		off -= at;
 		len += at;
 		at = 0;
 	}
-	reason = place_piece(skb, flow, place, forget(skb, at), forget(skb, off), forget(skb, len));
-	reason = forget(skb, reason);
-	if (reason == SNI_READ) {
-		reason = find_end_of_hello(flow, place);
-		reason = forget(skb, reason);
-	}
-	if (reason == SNI_SPLIT)
-		return;
+	reason = place_piece(skb, place, at, off, len);
 	if (reason == SNI_READ)
-		reason = send_gathered(skb, pkt, flow, place);
+		reason = find_end_of_hello(place);
+	if (reason == SNI_SPLIT)
+		return 0;
+	if (reason == SNI_READ)
+		reason = send_gathered(skb, where, place);
 	if (reason != SNI_READ && reason != NO_HELLO)
 		gadget_count(&sni_unread, reason);
 	free_flow(flow);
+	return 0;
 }
 
 /* What a segment's payload begins with. */
@@ -286,131 +315,98 @@ static __always_inline enum beginning beginning_of(struct __sk_buff *skb, struct
 	return HELLO;
 }
 
-/* A flow that waits for such a segment, if there is one. */
-static __always_inline struct flow *find_flow(struct __sk_buff *skb, const struct flow_key *key,
-					      __u32 seq, bool begins, __u32 *place)
-{
-	__u64 now = bpf_ktime_get_boot_ns();
-	struct flow *flow;
-	__u32 *found;
-	__s32 at;
-
-	if (now > waiting.until)
-		sweep(now);
-	found = bpf_map_lookup_elem(&sni_flow_index, key);
-	if (!found)
-		return NULL;
-	*place = *found;
-	flow = flow_at(*place);
-	if (!flow || !flow->born)
-		return NULL;
-	at = seq - flow->base;
-	/* The ports may be those of another connection by now. */
-	if (now - flow->born > FLOW_LIFETIME ||
-	    (begins && (at < -LARGE_SIZE || at >= LARGE_SIZE))) {
-		give_up(flow, SNI_TIMED_OUT);
-		return NULL;
-	}
-	return flow;
-}
-
 static __always_inline void segment(struct __sk_buff *skb, struct packet *pkt)
 {
 	__u32 length_flags = load_half(skb, pkt->l4 + 12);
 	__u32 hlen = (length_flags >> 12) * 4;
-	__u32 seq, first = 0, place = 0;
+	__u32 seq, ahead = 0, place = 0;
 	struct server_name name = {};
 	enum sni_unread_reason reason;
 	enum beginning beginning;
-	struct flow *flow = NULL;
-	struct flow_key key;
-	bool early;
 
 	if (hlen < TCP_MIN_HLEN)
 		return;
 	if ((length_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		note_opening(skb, pkt);
+		note_opening(skb, pkt->l4);
 	pkt->payload = pkt->l4 + hlen;
 	if (pkt->payload >= skb->len)
 		return;
-	/* A SYN, which can carry data (RFC 7413), has a number of its own. */
-	seq = load_word(skb, pkt->l4 + 4) + (length_flags & TCP_SYN) / TCP_SYN;
-	early = overtook(skb, pkt, seq, &first);
-	seq -= pkt->payload;
+	/* Of the payload's first byte, less its offset, because the payload may be found to begin
+	 * later. A SYN, which can carry data (RFC 7413), has a number of its own. */
 	beginning = beginning_of(skb, pkt);
-	if (beginning == OTHER && !early && !waiting.pending)
+	if (beginning == OTHER && !waiting.pending && !waiting.openings)
 		return;
-	seq = forget(skb, seq + pkt->payload);
+	seq = load_word(skb, pkt->l4 + 4) + (length_flags & TCP_SYN) / TCP_SYN;
+	if (waiting.openings)
+		ahead = overtook(skb, pkt->l4, seq);
+	seq += pkt->payload - (pkt->l4 + hlen);
 	find_end(skb, pkt);
-	beginning = forget(skb, beginning);
-	first = forget(skb, first);
-	early = forget(skb, early);
-	pkt->version = forget(skb, pkt->version);
-	pkt->end = forget(skb, pkt->end);
-	pkt->payload = forget(skb, pkt->payload);
 	if (pkt->end <= pkt->payload)
 		return;
-	if (waiting.pending) {
-		if (!flow_key(skb, pkt, &key))
-			return;
-		flow = find_flow(skb, &key, seq, beginning == HELLO, &place);
-	}
-	if (!flow) {
+	if (waiting.pending)
+		place = find_flow(skb, where(pkt), seq, beginning == HELLO);
+	if (!place) {
 		if (beginning == HELLO) {
+			pkt->version = forget(skb, pkt->version);
+			pkt->end = forget(skb, pkt->end);
+			pkt->payload = forget(skb, pkt->payload);
 			reason = find_name_in_payload(skb, pkt, &name);
 			if (reason == SNI_READ && !ja4) {
-				name.off = forget(skb, name.off);
-				name.len = forget(skb, name.len);
-				reason = report(skb, pkt, &name, true);
+				reason = report(skb, where(pkt), pkt->payload, name.off, name.len);
 			} else if (reason == SNI_NO_NAME && no_sni && !ja4) {
-				report(skb, pkt, &name, false);
+				report(skb, where(pkt), pkt->payload, 0, 0);
 			}
-			if (reason != SNI_SPLIT && !(ja4 && reason == SNI_READ)) {
+			if (reason != SNI_SPLIT && !(ja4 && reason <= SNI_NO_NAME)) {
 				if (reason != SNI_READ)
 					gadget_count(&sni_unread, reason);
 				return;
 			}
-			first = seq;
-		} else if (beginning == PART_OF_HEADER) {
-			first = seq;
-		} else if (!early) {
+			ahead = 0;
+		} else if (beginning == OTHER && !ahead) {
 			return;
 		}
-		if (!flow_key(skb, pkt, &key))
-			return;
-		flow = start_flow(skb, &key, forget(skb, first), &place);
-		if (!flow)
+		place = start_flow(skb, where(pkt), seq - ahead);
+		if (!place)
 			return;
 	}
-	gather(skb, pkt, flow, forget(skb, place), seq);
+	gather(skb, where(pkt), (__u64)pkt->end << 32 | pkt->payload, seq, place - 1);
 }
 
-static __always_inline void datagram(struct __sk_buff *skb, struct packet *pkt)
+/* Sends the datagram from `span`'s lower half, its payload, to the upper one, its end. */
+APART int send_datagram(struct __sk_buff *skb, __u64 where, __u64 span, __u32 transport)
 {
-	enum sni_transport transport;
+	struct packet pkt = packet_at(where);
+	__u32 payload = span;
+	__u32 len = (span >> 32) - payload;
 	struct datagram *datagram;
 	struct sighted sighted;
-	__u32 zero = 0, len;
+	__u32 zero = 0;
 
-	pkt->payload = pkt->l4 + UDP_HLEN;
-	if (skb->len < pkt->payload + DTLS_RECORD_HLEN + 1 || !carries_hello(skb, pkt, &transport))
-		return;
-	find_end(skb, pkt);
-	len = forget(skb, pkt->end - pkt->payload);
-	pkt->version = forget(skb, pkt->version);
-	if (!sight(skb, pkt, &sighted))
-		return;
+	if (!sight(skb, &pkt, &sighted))
+		return 0;
 	datagram = bpf_map_lookup_elem(&sni_datagram, &zero);
-	if (!datagram || !fill_event(skb, pkt, &sighted, &datagram->event))
-		return;
+	if (!datagram || !fill_event(skb, &pkt, &sighted, &datagram->event))
+		return 0;
 	datagram->event.transport_raw = transport;
 	datagram->event.datagram_size = skb->gso_size;
 	if (len > DATAGRAM_SIZE)
 		len = DATAGRAM_SIZE;
 	len = lowest_bits(len, DATAGRAM_SIZE);
-	if (!len || bpf_skb_load_bytes(skb, pkt->payload, datagram->data, len))
-		return;
+	if (!len || bpf_skb_load_bytes(skb, payload, datagram->data, len))
+		return 0;
 	gadget_output_buf(skb, &datagrams, datagram, sizeof(struct event) + len);
+	return 0;
+}
+
+static __always_inline void datagram(struct __sk_buff *skb, struct packet *pkt)
+{
+	enum sni_transport transport = quic;
+
+	pkt->payload = pkt->l4 + UDP_HLEN;
+	if (skb->len < pkt->payload + DTLS_RECORD_HLEN + 1 || !carries_hello(skb, pkt, &transport))
+		return;
+	find_end(skb, pkt);
+	send_datagram(skb, where(pkt), (__u64)pkt->end << 32 | pkt->payload, transport);
 }
 
 SEC("socket1")

@@ -65,6 +65,24 @@ pub(crate) fn segment(port: u16, seq: u32, flags: u8, payload: &[u8], options: &
     segment
 }
 
+/// The same in a whole frame, from a source address of its own.
+pub(crate) fn segment_from(source: [u8; 4], port: u16, seq: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = over_ipv4_with(&[], 0x4000, &segment(port, seq, flags, payload, &[]), TCP);
+    frame[26..30].copy_from_slice(&source);
+    frame
+}
+
+/// A UDP datagram.
+pub(crate) fn udp(payload: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    datagram.extend(CLIENT_PORT.to_be_bytes());
+    datagram.extend(SERVER_PORT.to_be_bytes());
+    datagram.extend((8 + payload.len() as u16).to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(payload);
+    datagram
+}
+
 /// An IPv4 packet; `fragment` is the field of flags and offset.
 pub(crate) fn ipv4(proto: u8, options: &[u8], fragment: u16, l4: &[u8]) -> Vec<u8> {
     let header_len = 20 + options.len();
