@@ -26,7 +26,7 @@ SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build dist run test bench image runner-image push sign install mutants lint fmt deny need-root
+.PHONY: help setup build dist run test bench image runner-image push sign install mutants fuzz lint fmt deny need-root
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ install: ## Install igx and completions under PREFIX, put after DESTDIR
 mutants: need-root ## Take vital parts out, one at a time; demand that tests notice
 	@scripts/setup build test
 	@scripts/mutants
+
+fuzz: ## Fuzz every target for a minute in all; takes ARGS="TARGET SECONDS"
+	@scripts/setup build
+	@scripts/fuzz $(ARGS)
 
 lint: ## Check formatting, clippy, scripts and that the mutants apply
 	@scripts/setup build lint
