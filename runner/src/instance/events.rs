@@ -24,8 +24,16 @@ const WRITE_BYTES: usize = 64 << 10;
 /// costs a fraction of being woken for each. The first one after a pause is taken at once.
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// Reads events until it is time to stop, detaches with `detach`, and reads the maps `batches`: data source, map, and
-/// bytes of a value. `buffers` are read while the gadget runs. Returns how many events perf buffers lost.
+/// Where a run has come to.
+pub(super) enum Turn {
+    /// Everything runs, the guest as well.
+    Started,
+    /// It is time to detach the programs.
+    Detach,
+}
+
+/// Reads events until it is time to stop, and reads the maps `batches`: data source, map, and bytes of a value.
+/// `buffers` are read while the gadget runs. Returns how many events perf buffers lost.
 pub(super) fn read(
     buffers: &[(usize, MapHandle)],
     batches: &[(usize, MapHandle, usize)],
@@ -33,7 +41,7 @@ pub(super) fn read(
     stop: BorrowedFd<'_>,
     deadline: Option<Instant>,
     out: &mut dyn Write,
-    detach: impl FnOnce(),
+    turn: &mut dyn FnMut(Turn),
 ) -> Result<u64, Error> {
     let mut sink = Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None };
     for pipeline in &mut pipelines.list {
@@ -41,6 +49,7 @@ pub(super) fn read(
     }
     pipelines.call(Stage::Start, &mut sink.text)?;
     sink.flush();
+    turn(Turn::Started);
     let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
     let lost = read_buffers(buffers, &shared, stop, deadline, &sink)?;
     let (mut sink, pipelines) = (sink.into_inner(), shared.into_inner());
@@ -48,8 +57,11 @@ pub(super) fn read(
         pipelines.push_batch(*at, &elements(map, *value_size)?, &mut sink.text);
     }
     pipelines.call(Stage::Stop, &mut sink.text)?;
-    detach();
+    turn(Turn::Detach);
     pipelines.call(Stage::PostStop, &mut sink.text)?;
+    if let Some(error) = pipelines.failure() {
+        return Err(error.into());
+    }
     match sink.flushed() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
         _ => Ok(lost),
@@ -98,6 +110,10 @@ fn read_buffers(
     let mut stopped = false;
     loop {
         let count = reader.consume()?;
+        if let Some(error) = pipelines.borrow_mut().failure() {
+            sink.borrow_mut().flush();
+            return Err(error.into());
+        }
         match sink.borrow_mut().flushed() {
             // Whoever read the output has had enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(reader.lost()),

@@ -14,10 +14,11 @@ use std::{
 
 use super::{
     containers::Follower,
-    events,
+    events::{self, Turn},
     gadget::{Gadget, Origin, Source},
-    guest::{self, Machine},
+    guest,
     load::{self, Loaded},
+    machine::Machine,
     pipeline,
 };
 use crate::{
@@ -101,7 +102,7 @@ pub enum Error {
 
 /// What is told to a person beside the events.
 pub enum Notice<'a> {
-    /// All programs are attached.
+    /// All programs are attached, and the guest is ready for what they see.
     Running,
     /// Something that the user should know, one line.
     Warning(&'a str),
@@ -140,7 +141,9 @@ pub fn run(
     if let Some(machine) = &machine {
         let mut machine = machine.borrow_mut();
         for map in &gadget.object.maps {
-            machine.maps.extend(loaded.map(&map.name)?.map(|handle| (map.name.clone(), handle)));
+            if let Some(handle) = loaded.map(&map.name)? {
+                machine.maps.add(&map.name, handle);
+            }
         }
         if !options.host {
             machine.shown = Some((collection.lookup(), options.selector.clone()));
@@ -174,9 +177,12 @@ pub fn run(
             Origin::Guest => {}
         }
     }
-    notice(Notice::Running);
-    let lost_in_perf =
-        events::read(&buffers, &batches, &mut pipelines, stop, deadline, out, || drop(attached))?;
+    let mut attached = Some(attached);
+    let turn = &mut |turn| match turn {
+        Turn::Started => notice(Notice::Running),
+        Turn::Detach => drop(attached.take()),
+    };
+    let lost_in_perf = events::read(&buffers, &batches, &mut pipelines, stop, deadline, out, turn)?;
 
     let mut summary = Summary::default();
     for (source, pipeline) in sources.iter().zip(&pipelines.list) {
