@@ -287,12 +287,15 @@ enum beginning {
 	PART_OF_HEADER, /* too short to tell a hello from another record */
 };
 
-/* This is the test that nearly all packets fail. Moves the payload to a hello behind plain text. */
-static __always_inline enum beginning beginning_of(struct __sk_buff *skb, struct packet *pkt)
+/* This is the test that nearly all packets fail. `hello` is where one begins: there may be plain
+ * text before it. */
+static __always_inline enum beginning beginning_of(struct __sk_buff *skb, struct packet *pkt,
+						   __u32 *hello)
 {
 	__u32 payload = pkt->payload;
 	__u32 word, off;
 
+	*hello = payload;
 	if (skb->len - payload < RECORD_HLEN + 1)
 		return load_byte(skb, payload) == HELLO_START >> 8 ? PART_OF_HEADER : OTHER;
 	word = load_word(skb, payload);
@@ -311,15 +314,25 @@ static __always_inline enum beginning beginning_of(struct __sk_buff *skb, struct
 	off = search_hello(skb, payload + off, pkt->end);
 	if (!off)
 		return OTHER;
-	pkt->payload = off;
+	*hello = off;
 	return HELLO;
+}
+
+/* Whether what begins like a hello is one: a later record of a hello can begin like that too. */
+static __always_inline bool is_plausible(struct __sk_buff *skb, const struct packet *pkt)
+{
+	__u32 message = pkt->payload + RECORD_HLEN;
+
+	return message + HANDSHAKE_HLEN < pkt->end &&
+	       load_byte(skb, message + HANDSHAKE_HLEN) == 3 &&
+	       load_word(skb, message) - (TYPE_CLIENT_HELLO << 24) < LARGE_SIZE;
 }
 
 static __always_inline void segment(struct __sk_buff *skb, struct packet *pkt)
 {
 	__u32 length_flags = load_half(skb, pkt->l4 + 12);
 	__u32 hlen = (length_flags >> 12) * 4;
-	__u32 seq, ahead = 0, place = 0;
+	__u32 seq, hello, ahead = 0, place = 0;
 	struct server_name name = {};
 	enum sni_unread_reason reason;
 	enum beginning beginning;
@@ -331,44 +344,51 @@ static __always_inline void segment(struct __sk_buff *skb, struct packet *pkt)
 	pkt->payload = pkt->l4 + hlen;
 	if (pkt->payload >= skb->len)
 		return;
-	/* Of the payload's first byte, less its offset, because the payload may be found to begin
-	 * later. A SYN, which can carry data (RFC 7413), has a number of its own. */
-	beginning = beginning_of(skb, pkt);
+	beginning = beginning_of(skb, pkt, &hello);
 	if (beginning == OTHER && !waiting.pending && !waiting.openings)
 		return;
+	/* A SYN, which can carry data (RFC 7413), has a number of its own. */
 	seq = load_word(skb, pkt->l4 + 4) + (length_flags & TCP_SYN) / TCP_SYN;
 	if (waiting.openings)
 		ahead = overtook(skb, pkt->l4, seq);
-	seq += pkt->payload - (pkt->l4 + hlen);
 	find_end(skb, pkt);
 	if (pkt->end <= pkt->payload)
 		return;
 	if (waiting.pending)
 		place = find_flow(skb, where(pkt), seq, beginning == HELLO);
-	if (!place) {
-		if (beginning == HELLO) {
-			pkt->version = forget(skb, pkt->version);
-			pkt->end = forget(skb, pkt->end);
-			pkt->payload = forget(skb, pkt->payload);
-			reason = find_name_in_payload(skb, pkt, &name);
-			if (reason == SNI_READ && !ja4) {
-				reason = report(skb, where(pkt), pkt->payload, name.off, name.len);
-			} else if (reason == SNI_NO_NAME && no_sni && !ja4) {
-				report(skb, where(pkt), pkt->payload, 0, 0);
-			}
+	if (!place && beginning == HELLO) {
+		struct packet behind = {
+		    .l3 = pkt->l3,
+		    .l4 = pkt->l4,
+		    .version = pkt->version,
+		    .proto = pkt->proto,
+		    .end = forget(skb, pkt->end),
+		    .payload = forget(skb, hello),
+		};
+
+		reason = find_name_in_payload(skb, &behind, &name);
+		if (reason == SNI_READ && !ja4) {
+			reason = report(skb, where(pkt), behind.payload, name.off, name.len);
+		} else if (reason == SNI_NO_NAME && no_sni && !ja4) {
+			report(skb, where(pkt), behind.payload, 0, 0);
+		}
+		if (!ahead || is_plausible(skb, &behind)) {
 			if (reason != SNI_SPLIT && !(ja4 && reason <= SNI_NO_NAME)) {
 				if (reason != SNI_READ)
 					gadget_count(&sni_unread, reason);
 				return;
 			}
 			ahead = 0;
-		} else if (beginning == OTHER && !ahead) {
-			return;
+			seq += hello - pkt->payload;
+			pkt->payload = hello;
 		}
-		place = start_flow(skb, where(pkt), seq - ahead);
-		if (!place)
-			return;
+	} else if (!place && beginning == OTHER && !ahead) {
+		return;
 	}
+	if (!place)
+		place = start_flow(skb, where(pkt), seq - ahead);
+	if (!place)
+		return;
 	gather(skb, where(pkt), (__u64)pkt->end << 32 | pkt->payload, seq, place - 1);
 }
 

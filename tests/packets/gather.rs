@@ -120,7 +120,7 @@ fn split_into_many_in_random_order_with_overlaps_over_records() {
             [] => event.name() == sample.name,
             rest => rest == whole,
         });
-        assert!(found, "{number}: {} {parts:?}", sample.file);
+        assert!(found, "{number}: {} {parts:?}, over records: {records}", sample.file);
     }
 }
 
@@ -279,4 +279,17 @@ fn too_many_gaps_are_given_up_and_counted() {
     frames.extend((1..=17).map(|hole| stream.part(hole * 20, &whole[hole * 20..hole * 20 + 5])));
     assert!(tap.gathered(&frames).is_empty());
     assert_eq!(tap.unread(Unread::OutOfOrder), 1);
+}
+
+#[test]
+fn a_later_record_that_overtook_the_first_and_looks_like_one() {
+    let tap = Tap::new();
+    let message = Hello::default().with(0x15, vec![1, 3, 2, 4]).with(0, server_name(b"x.example")).message();
+    let cut = message.windows(4).position(|part| part == [1, 3, 2, 4]).unwrap();
+    let whole = [record(&message[..cut]), record(&message[cut..cut + 4]), record(&message[cut + 4..])].concat();
+    let stream = Stream::number(1);
+    let at = 5 + cut;
+    let frames = [stream.syn(), stream.part(at, &whole[at..]), stream.part(0, &whole[..at])];
+    let got = tap.gathered(&frames);
+    assert_eq!((got, tap.unread_all()), (vec![whole], 0));
 }
