@@ -28,6 +28,8 @@ enum __attribute__((packed)) sni_name_status {
 };
 enum __attribute__((packed)) sni_owner_source { unknown = 0, sockets = 1 };
 
+enum { OPTION_ALL = 1, OPTION_NO_SNI = 2, OPTION_JA4 = 4 };
+
 /* Sent by the ring buffers. The part to `name` is what other runners of this gadget know; append
  * only. */
 struct event {
@@ -49,7 +51,8 @@ struct event {
 	char ja4[40];
 	/* Of datagrams that travel as one packet, how long each but the last is; else 0. */
 	__u16 datagram_size;
-	__u16 __pad[7];
+	__u16 options; /* for the guest: what the user asked for */
+	__u16 __pad[6];
 };
 
 #endif

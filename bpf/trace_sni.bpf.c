@@ -104,6 +104,8 @@ static __always_inline bool fill_event(struct __sk_buff *skb, const struct packe
 	event->transport_raw = tcp;
 	event->owner_source_raw = sighted->owner ? sockets : unknown;
 	event->segments = 1;
+	event->options =
+	    (all ? OPTION_ALL : 0) | (no_sni ? OPTION_NO_SNI : 0) | (ja4 ? OPTION_JA4 : 0);
 	gadget_process_populate_from_socket(sighted->owner, &event->proc);
 	return true;
 }
