@@ -286,10 +286,22 @@ fn a_later_record_that_overtook_the_first_and_looks_like_one() {
     let tap = Tap::new();
     let message = Hello::default().with(0x15, vec![1, 3, 2, 4]).with(0, server_name(b"x.example")).message();
     let cut = message.windows(4).position(|part| part == [1, 3, 2, 4]).unwrap();
-    let whole = [record(&message[..cut]), record(&message[cut..cut + 4]), record(&message[cut + 4..])].concat();
+    let whole =
+        [record(&message[..cut]), record(&message[cut..cut + 4]), record(&message[cut + 4..])].concat();
     let stream = Stream::number(1);
     let at = 5 + cut;
     let frames = [stream.syn(), stream.part(at, &whole[at..]), stream.part(0, &whole[..at])];
     let got = tap.gathered(&frames);
     assert_eq!((got, tap.unread_all()), (vec![whole], 0));
+}
+
+#[test]
+fn a_half_hello_whose_ports_are_used_again_is_counted_as_one_that_timed_out() {
+    let tap = Tap::new();
+    let whole = Hello::named(b"again.example").record();
+    let (old, new) = (Stream { port: 7, isn: 0 }, Stream { port: 7, isn: 1 << 20 });
+    assert!(tap.gathered(&[old.part(0, &whole[..30]), new.part(0, &whole[..30])]).is_empty());
+    assert_eq!(tap.unread(Unread::TimedOut), 1);
+    assert_eq!(tap.gathered(&[new.part(30, &whole[30..])]), [whole]);
+    assert_eq!(tap.unread_all(), 1);
 }

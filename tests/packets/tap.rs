@@ -14,7 +14,6 @@ pub(crate) const NETNS: u32 = 4_026_531_999;
 /// Index of each reason in `sni_unread`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
-    Split = 1,
     NoName = 2,
     Malformed = 3,
     NameTooLong = 4,
