@@ -4,6 +4,9 @@ ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
+# Kernels to test on, as scripts/kernels has them; all if none is named.
+KERNELS ?=
+
 # Where images go, under which tag, and what else `igx image push` and `cosign sign` are told.
 REGISTRY ?=
 TAG ?= latest
@@ -21,12 +24,12 @@ IGX := target/release/igx
 BUILD := build
 endif
 export IGX DIST
-C_FILES := $(shell find bpf examples runner/src/cli/image/new -name '*.[ch]' ! -name 'vmlinux*.h')
+C_FILES := $(shell find bpf examples tests runner/src/cli/image/new -name '*.[ch]' ! -name 'vmlinux*.h')
 SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build dist run test bench image runner-image push sign install mutants fuzz lint fmt deny need-root
+.PHONY: help setup build dist run test test-kernels bench image runner-image push sign install mutants fuzz lint fmt deny need-root
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +54,10 @@ test: need-root ## Run every test that this machine can run
 	$(RUST) cargo test --workspace --locked --no-run
 	$(RUST) cargo build --workspace --locked
 	$(RUST) --root cargo test --workspace --locked $(ARGS)
+
+test-kernels: ## Run what depends on the kernel on others, in machines of their own; takes KERNELS="5.10 6.12"
+	@scripts/setup build vm
+	@scripts/test-kernels $(KERNELS)
 
 bench: need-root dist ## Measure start-up, memory, events and packets, and write docs/benchmarks.md
 	@scripts/bench $(ARGS)
@@ -81,6 +88,7 @@ fuzz: ## Fuzz every target for a minute in all; takes ARGS="TARGET SECONDS"
 lint: ## Check formatting, clippy, scripts and that the mutants apply
 	@scripts/setup build lint
 	$(RUST) cargo fmt --all --check
+	$(RUST) cargo fmt --manifest-path fuzz/Cargo.toml --check
 	$(RUST) cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(RUST) cargo clippy --package gadget --locked -- -D warnings
 	$(RUST) cargo clippy --package runner --no-default-features --all-targets --locked -- -D warnings
@@ -92,6 +100,7 @@ lint: ## Check formatting, clippy, scripts and that the mutants apply
 fmt: ## Format Rust and C
 	@scripts/setup build lint
 	$(RUST) cargo fmt --all
+	$(RUST) cargo fmt --manifest-path fuzz/Cargo.toml
 	clang-format-16 -i $(C_FILES)
 
 deny: ## Check licences and advisories of dependencies (asks the network)

@@ -6,6 +6,7 @@
 mod author;
 mod bad_input;
 mod build;
+mod builder;
 mod corpus;
 mod docker;
 mod guests;
@@ -16,6 +17,7 @@ mod inspect_peer;
 mod journey;
 mod loss;
 mod peers;
+mod probes;
 mod publish;
 mod registry;
 mod second_gadget;
