@@ -415,8 +415,10 @@ APART int send_datagram(struct __sk_buff *skb, __u64 where, __u64 span, __u32 tr
 	datagram->event.datagram_size = skb->gso_size;
 	if (len > DATAGRAM_SIZE)
 		len = DATAGRAM_SIZE;
-	len = lowest_bits(len, DATAGRAM_SIZE);
-	if (!len || bpf_skb_load_bytes(skb, payload, datagram->data, len))
+	if (!len)
+		return 0;
+	len = lowest_bits(len - 1, DATAGRAM_SIZE) + 1;
+	if (bpf_skb_load_bytes(skb, payload, datagram->data, len))
 		return 0;
 	gadget_output_buf(skb, &datagrams, datagram, sizeof(struct event) + len);
 	return 0;
