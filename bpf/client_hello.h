@@ -28,12 +28,18 @@ enum {
  */
 enum sni_unread_reason {
 	SNI_READ = 0,
-	SNI_SPLIT,     /* the name, or a part of what leads to it, is in another packet or record */
+	SNI_SPLIT,     /* the rest is in another packet or record, and was not waited for */
 	SNI_NO_NAME,   /* the hello asks for no name */
 	SNI_MALFORMED, /* lengths that do not agree, or a name that is none */
 	SNI_NAME_TOO_LONG,
 	SNI_TOO_MANY_EXTENSIONS,
-	SNI_NOT_LOADED, /* the kernel refused to give bytes that the packet should have */
+	SNI_NOT_LOADED,   /* the kernel refused to give bytes that the packet should have */
+	SNI_EVICTED,      /* split, and there was no room to wait for the rest of it */
+	SNI_TIMED_OUT,    /* split, and the rest did not come */
+	SNI_OUT_OF_ORDER, /* split, and a piece was missing between others */
+	SNI_PEER_SHARE,   /* split, and its source had too many unfinished ones */
+	SNI_TOO_LARGE,    /* split, and larger than what is kept of one */
+	SNI_ENCRYPTED,    /* bytes of a later handshake message that look like the start of one */
 	SNI_REASONS,
 };
 
@@ -41,13 +47,6 @@ struct server_name {
 	__u32 off;
 	__u32 len; /* 1 to MAX_NAME_LEN */
 };
-
-/* Whether the payload starts like a ClientHello. This is the test that nearly all packets fail. */
-static __always_inline bool starts_hello(struct __sk_buff *skb, const struct packet *pkt)
-{
-	return load_half(skb, pkt->payload) == HELLO_START &&
-	       load_byte(skb, pkt->payload + RECORD_HLEN) == TYPE_CLIENT_HELLO;
-}
 
 /* The server_name extension whose data, `len` bytes, lies at `off`. `end`: of what can be read. */
 static __always_inline enum sni_unread_reason
@@ -117,7 +116,7 @@ find_server_name(struct __sk_buff *skb, __u32 hello, __u32 len, __u32 end, struc
 	return read_server_name(skb, at, forget(skb, ext_len), end, name);
 }
 
-/* The same for a payload that starts_hello(), from its record header on. */
+/* The same for a payload that starts like a hello, from its record header on. */
 static __always_inline enum sni_unread_reason
 find_name_in_payload(struct __sk_buff *skb, const struct packet *pkt, struct server_name *name)
 {

@@ -9,6 +9,7 @@
 #define PACKET_H
 
 #include <linux/bpf.h>
+#include <stddef.h>
 #include <gadget/sockets-map.h>
 
 /* Big-endian at an offset; the results are in host byte order. */
@@ -23,11 +24,25 @@ __u64 load_word(void *skb, __u64 off) asm("llvm.bpf.load.word");
  */
 static __always_inline __u32 forget(struct __sk_buff *skb, __u32 value)
 {
-	volatile __u32 *scratch = &skb->cb[4];
+	__u64 known = value;
 
-	*scratch = value;
-	return *scratch;
+	/* In words of its own: the compiler would keep the address of the field in a register,
+	 * which the verifier does not allow. */
+	asm volatile("*(u32 *)(%[skb] + %[scratch]) = %[known]\n"
+		     "%[known] = *(u32 *)(%[skb] + %[scratch])"
+		     : [known] "+r"(known)
+		     : [skb] "r"(skb), [scratch] "i"(offsetof(struct __sk_buff, cb[4])));
+	return known;
 }
+
+/* The value's lowest bits, where the verifier sees that: a comparison, which the compiler may make
+ * with a copy of the value, tells it less. `mask` is a constant. */
+#define lowest_bits(value, mask)                                                                   \
+	({                                                                                         \
+		__u64 __value = (value);                                                           \
+		asm volatile("%0 &= %1" : "+r"(__value) : "i"(mask));                              \
+		__value;                                                                           \
+	})
 
 enum {
 	ETH_P_VLAN = 0x8100,
@@ -36,59 +51,59 @@ enum {
 	MAX_VLAN_TAGS = 2,
 	IPV4_MIN_HLEN = 20,
 	TCP_MIN_HLEN = 20,
+	TCP_SYN = 0x02,
+	TCP_ACK = 0x10,
+	UDP_HLEN = 8,
 };
 
 /* Offsets from the start of the frame. */
 struct packet {
 	__u32 l3;
-	__u32 tcp;
+	__u32 l4; /* header of TCP or UDP */
 	__u32 payload;
 	__u32 end;    /* of the IP packet: link padding lies behind it */
 	__u8 version; /* 4 or 6 */
+	__u8 proto;   /* GADGET_IPPROTO_TCP or GADGET_IPPROTO_UDP */
 };
 
-static __always_inline bool find_tcp4(struct __sk_buff *skb, struct packet *pkt)
+static __always_inline bool find_l4_in_ipv4(struct __sk_buff *skb, struct packet *pkt)
 {
-	__u32 fragment_ttl_proto = load_word(skb, pkt->l3 + 6);
+	/* The offset of a later fragment is not zero: what it has at this place is no header. */
+	__u32 fragment_proto = load_word(skb, pkt->l3 + 6) & 0x1fff00ff;
 	__u32 hlen;
 
-	/* The offset of a later fragment is not zero: what it has at this place is no TCP header.
-	 */
-	if ((fragment_ttl_proto & 0x1fff00ff) != GADGET_IPPROTO_TCP)
+	if (fragment_proto != GADGET_IPPROTO_TCP && fragment_proto != GADGET_IPPROTO_UDP)
 		return false;
 	hlen = (load_byte(skb, pkt->l3) & 0x0f) * 4;
 	if (hlen < IPV4_MIN_HLEN)
 		return false;
-	pkt->tcp = pkt->l3 + hlen;
+	pkt->l4 = pkt->l3 + hlen;
 	pkt->version = 4;
+	pkt->proto = fragment_proto;
 	return true;
 }
 
-static __always_inline bool find_tcp6(struct __sk_buff *skb, struct packet *pkt)
+static __always_inline bool find_l4_in_ipv6(struct __sk_buff *skb, struct packet *pkt)
 {
 	__u8 proto = load_byte(skb, pkt->l3 + 6);
 
-	pkt->tcp = pkt->l3 + GADGET_IPV6_HLEN;
+	pkt->l4 = pkt->l3 + GADGET_IPV6_HLEN;
 	pkt->version = 6;
-	if (proto == GADGET_IPPROTO_TCP)
-		return true;
-	if (proto == GADGET_IPPROTO_UDP)
-		return false;
 	for (int i = 0; i < GADGET_IPV6_MAX_EXT; i++) {
-		if (gadget_ipv6_step(skb, &pkt->tcp, &proto) <= 0)
+		if (proto == GADGET_IPPROTO_TCP || proto == GADGET_IPPROTO_UDP)
+			break;
+		if (gadget_ipv6_step(skb, &pkt->l4, &proto) <= 0)
 			return false;
-		pkt->tcp = forget(skb, pkt->tcp);
-		if (proto == GADGET_IPPROTO_TCP)
-			return true;
+		pkt->l4 = forget(skb, pkt->l4);
 	}
-	return false;
+	pkt->proto = proto;
+	return proto == GADGET_IPPROTO_TCP || proto == GADGET_IPPROTO_UDP;
 }
 
-/* Whether this is a TCP segment with a payload, and where its parts are; all but `end`. */
-static __always_inline bool find_tcp(struct __sk_buff *skb, struct packet *pkt)
+/* Whether this is a packet of TCP or UDP, and where its header is. */
+static __always_inline bool find_l4(struct __sk_buff *skb, struct packet *pkt)
 {
 	__u16 protocol = bpf_ntohs(skb->protocol);
-	__u32 hlen;
 
 	pkt->l3 = GADGET_ETH_HLEN;
 	/* A tag that the device stripped is not in the packet, nor in its protocol. */
@@ -100,18 +115,17 @@ static __always_inline bool find_tcp(struct __sk_buff *skb, struct packet *pkt)
 	}
 	pkt->l3 = forget(skb, pkt->l3);
 	if (protocol == GADGET_ETH_P_IP) {
-		if (!find_tcp4(skb, pkt))
+		if (!find_l4_in_ipv4(skb, pkt))
 			return false;
 	} else if (protocol == GADGET_ETH_P_IPV6) {
-		if (!find_tcp6(skb, pkt))
+		if (!find_l4_in_ipv6(skb, pkt))
 			return false;
 	} else {
 		return false;
 	}
-	pkt->tcp = forget(skb, pkt->tcp);
-	hlen = (load_byte(skb, pkt->tcp + 12) >> 4) * 4;
-	pkt->payload = pkt->tcp + hlen;
-	return hlen >= TCP_MIN_HLEN && pkt->payload < skb->len;
+	pkt->l4 = forget(skb, pkt->l4);
+	pkt->proto = forget(skb, pkt->proto);
+	return true;
 }
 
 /* Finds `end`: apart, because only a hello needs it. A GSO packet may be too long to say how long

@@ -3,8 +3,9 @@
  * trace_sni: which host name a process asks for over TLS, read from the ClientHello as it passes a
  * socket filter that the runner puts in each network namespace.
  *
- * At this stage a hello is read from one packet. find_name_in_payload() is where split ones will
- * branch off: SNI_SPLIT is its word for them.
+ * A hello that is whole in one packet, up to its name, is read here. One that is split over packets
+ * or records is gathered, and QUIC and DTLS are only recognised: their bytes travel behind the
+ * event to the image's guest, which reads them.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -21,76 +22,68 @@
 
 #include "packet.h"
 #include "client_hello.h"
+#include "event.h"
+#include "flow.h"
+#include "gather.h"
+#include "opening.h"
+#include "datagram.h"
+#include "sightings.h"
 
-#define NAME_SIZE (MAX_NAME_LEN + 1)
-#define EVENTS_SIZE (256 * 1024)
-
-/* A field NAME_raw of an enumerated type is shown by a field NAME with the enumerator's own name:
- * hence the case. */
-enum __attribute__((packed)) sni_direction { egress = 0, ingress = 1 };
-enum __attribute__((packed)) sni_transport { tcp = 0, quic = 1, dtls = 2 };
-enum __attribute__((packed)) sni_ech { none = 0, present = 1 };
-enum __attribute__((packed)) sni_name_status {
-	whole = 0,
-	no_name = 1,
-	truncated = 2,
-	malformed = 3
-};
-enum __attribute__((packed)) sni_owner_source { unknown = 0, sockets = 1, connection = 2 };
-
-/* Sent by the ring buffer. The part to `name` is what other runners of this gadget know; append
- * only. */
-struct event {
-	gadget_timestamp timestamp_raw;
-	gadget_netns_id netns_id;
-	struct gadget_process proc;
-	char name[NAME_SIZE];
-
-	struct gadget_l4endpoint_t src;
-	struct gadget_l4endpoint_t dst;
-	enum sni_direction direction_raw;
-	enum sni_transport transport_raw;
-	enum sni_ech ech_raw;
-	enum sni_name_status name_status_raw;
-	enum sni_owner_source owner_source_raw;
-	__u8 segments; /* packets that the hello came in */
-	__u16 tls_version;
-	char alpn[16];
-	char ja4[40];
-};
+/* Room for 800 split hellos: a reader that is late by some hundredths of a second loses none. */
+#define EVENTS_SIZE (2 * 1024 * 1024)
+#define DATAGRAMS_SIZE (1024 * 1024)
 
 GADGET_TRACER_MAP(events, EVENTS_SIZE);
 GADGET_TRACER(sni, events, event);
 
-/* Hellos that gave no name, by enum sni_unread_reason. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SNI_REASONS);
-	__type(key, __u32);
-	__type(value, __u64);
-} sni_unread SEC(".maps");
+/* For the guest only, which shows what it finds on another data source. */
+GADGET_TRACER_MAP(datagrams, DATAGRAMS_SIZE);
+GADGET_TRACER(sni_datagram, datagrams, event);
 
-static __always_inline struct gadget_socket_value *
-find_owner(struct __sk_buff *skb, const struct packet *pkt, bool outgoing, __u32 ports)
+const volatile bool all = false;
+const volatile bool no_sni = false;
+const volatile bool ja4 = false;
+
+GADGET_PARAM(all);
+GADGET_PARAM(no_sni);
+GADGET_PARAM(ja4);
+
+/* Who sent or gets a packet, on this host. */
+struct sighted {
+	struct gadget_socket_value *owner;
+	__u32 ports;
+	bool outgoing;
+};
+
+/* False: the filters leave it out. */
+static __always_inline bool sight(struct __sk_buff *skb, const struct packet *pkt,
+				  struct sighted *sighted)
 {
+	bool outgoing = skb->pkt_type == GADGET_PACKET_OUTGOING;
+	__u32 ports = load_word(skb, pkt->l4);
 	struct gadget_socket_key key = {
 	    .netns = skb->cb[0],
 	    .family = pkt->version == 4 ? GADGET_AF_INET : GADGET_AF_INET6,
-	    .proto = GADGET_IPPROTO_TCP,
+	    .proto = pkt->proto,
 	    .port = outgoing ? ports >> 16 : ports,
 	};
 
-	if (skb->pkt_type == GADGET_PACKET_OTHERHOST)
-		return NULL;
-	return igx_socket_find(skb, &key, pkt->l3, ports, outgoing);
+	sighted->ports = ports;
+	sighted->outgoing = outgoing;
+	sighted->owner = skb->pkt_type == GADGET_PACKET_OTHERHOST
+			     ? NULL
+			     : igx_socket_find(skb, &key, pkt->l3, ports, outgoing);
+	return !gadget_should_discard_data_by_netns(sighted->owner, skb->cb[0]);
 }
 
-static __always_inline bool fill_endpoints(struct __sk_buff *skb, const struct packet *pkt,
-					   __u32 ports, struct event *event)
+/* Fills what is known of every hello; the rest is zero. */
+static __always_inline bool fill_event(struct __sk_buff *skb, const struct packet *pkt,
+				       const struct sighted *sighted, struct event *event)
 {
-	event->src.port = ports >> 16;
-	event->dst.port = ports;
-	event->src.proto_raw = event->dst.proto_raw = GADGET_IPPROTO_TCP;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->src.port = sighted->ports >> 16;
+	event->dst.port = sighted->ports;
+	event->src.proto_raw = event->dst.proto_raw = pkt->proto;
 	event->src.version = event->dst.version = pkt->version;
 	/* Both addresses lie side by side, so one load does. */
 	if (pkt->version == 4) {
@@ -108,6 +101,15 @@ static __always_inline bool fill_endpoints(struct __sk_buff *skb, const struct p
 		__builtin_memcpy(&event->src.addr_raw, addrs, 16);
 		__builtin_memcpy(&event->dst.addr_raw, addrs + 2, 16);
 	}
+	event->timestamp_raw = bpf_ktime_get_boot_ns();
+	event->netns_id = skb->cb[0];
+	event->direction_raw = sighted->outgoing ? egress : ingress;
+	event->transport_raw = tcp;
+	event->owner_source_raw = igx_socket_source(sighted->owner);
+	event->segments = 1;
+	event->options =
+	    (all ? OPTION_ALL : 0) | (no_sni ? OPTION_NO_SNI : 0) | (ja4 ? OPTION_JA4 : 0);
+	gadget_process_populate_from_socket(sighted->owner, &event->proc);
 	return true;
 }
 
@@ -138,7 +140,8 @@ static __always_inline bool ends_at(const char name[NAME_SIZE], __u32 len)
 static __always_inline enum sni_unread_reason load_name(struct __sk_buff *skb,
 							const struct server_name *name, char *to)
 {
-	/* The verifiers of 5.10 and 6.1 forget a check for zero when they spill, but not a bound. */
+	/* The verifiers of 5.10 and 6.1 forget a check for zero when they spill, but not a bound.
+	 */
 	__u32 len = ((name->len - 1) & MAX_NAME_LEN) + 1;
 
 	if (bpf_skb_load_bytes(skb, name->off, to, len))
@@ -146,60 +149,306 @@ static __always_inline enum sni_unread_reason load_name(struct __sk_buff *skb,
 	return forget(skb, ends_at(to, len)) ? SNI_READ : SNI_MALFORMED;
 }
 
-static __always_inline enum sni_unread_reason
-report(struct __sk_buff *skb, const struct packet *pkt, const struct server_name *name)
+/* Sends what the packet with its payload at `payload` told: the name, `len` bytes at `off`, or that
+ * there is none if `len` is 0. */
+APART int report(struct __sk_buff *skb, __u64 where, __u32 payload, __u32 off, __u32 len)
 {
-	bool outgoing = skb->pkt_type == GADGET_PACKET_OUTGOING;
-	__u32 ports = load_word(skb, pkt->tcp);
-	struct gadget_socket_value *owner = find_owner(skb, pkt, outgoing, ports);
-	enum sni_unread_reason reason;
+	struct packet pkt = packet_at(where);
+	struct server_name name = {.off = off, .len = len};
+	enum sni_unread_reason reason = SNI_READ;
+	struct sighted sighted;
+	struct random random;
 	struct event *event;
 
-	if (gadget_should_discard_data_by_netns(owner, skb->cb[0]))
+	if (!sight(skb, &pkt, &sighted))
 		return SNI_READ;
+	if (!all) {
+		/* A hello with a name is longer. */
+		if (bpf_skb_load_bytes(skb, payload + RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN,
+				       &random, sizeof(random)))
+			return SNI_NOT_LOADED;
+		if (seen_before(&random, sighted.owner != NULL))
+			return SNI_READ;
+	}
 	event = gadget_reserve_buf(&events, sizeof(*event));
 	if (!event)
 		return SNI_READ;
-	__builtin_memset(event, 0, sizeof(*event));
-	reason = load_name(skb, name, event->name);
-	if (reason == SNI_READ && !fill_endpoints(skb, pkt, ports, event))
+	if (!fill_event(skb, &pkt, &sighted, event))
 		reason = SNI_NOT_LOADED;
+	else if (len)
+		reason = load_name(skb, &name, event->name);
+	else
+		event->name_status_raw = no_name;
 	if (reason != SNI_READ) {
 		gadget_discard_buf(event);
 		return reason;
 	}
-	event->timestamp_raw = bpf_ktime_get_boot_ns();
-	event->netns_id = skb->cb[0];
-	event->direction_raw = outgoing ? egress : ingress;
-	event->transport_raw = tcp;
-	event->owner_source_raw = igx_socket_source(owner);
-	event->segments = 1;
-	gadget_process_populate_from_socket(owner, &event->proc);
 	gadget_submit_buf(skb, &events, event, sizeof(*event));
 	return SNI_READ;
+}
+
+enum {
+	LEFT_OUT, /* by filters */
+	WITHOUT_OWNER,
+	WITH_OWNER,
+};
+
+/* Fills the event of a hello that was gathered, from the packet that made it whole. */
+APART int describe_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
+{
+	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
+	struct packet pkt = packet_at(where);
+	struct flow *flow = flow_at(place);
+	struct sighted sighted;
+
+	if (!small || !flow || !sight(skb, &pkt, &sighted) ||
+	    !fill_event(skb, &pkt, &sighted, &small->event))
+		return LEFT_OUT;
+	small->event.segments = flow->segments > 255 ? 255 : flow->segments;
+	return sighted.owner ? WITH_OWNER : WITHOUT_OWNER;
+}
+
+/* Whether a hello that was gathered has been shown already. */
+APART int shown_before(__u32 place, __u32 owned)
+{
+	volatile struct flow *flow = flow_at(place);
+	struct random random;
+
+	if (!flow)
+		return 0;
+	/* A hello in very small records has other bytes here, but the same at each tap. */
+	for (int i = 0; i < RANDOM_LEN; i += 8)
+		*(__u64 *)(random.bytes + i) = __builtin_bswap64(
+		    bytes_at(flow, place, RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN + i));
+	return seen_before(&random, owned);
+}
+
+/* Sends a hello that was gathered, with its bytes. */
+APART int send_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
+{
+	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
+	struct flow *flow = flow_at(place);
+	struct large_buffer *large;
+	__u32 described = describe_gathered(skb, where, place);
+	__u32 lent;
+
+	if (!small || !flow || described == LEFT_OUT ||
+	    (!all && shown_before(place, described == WITH_OWNER)))
+		return SNI_READ;
+	if (!flow->large) {
+		gadget_output_buf(skb, &events, small,
+				  sizeof(struct event) +
+				      lowest_bits(flow->limit - 1, SMALL_SIZE - 1) + 1);
+		return SNI_READ;
+	}
+	lent = flow->large - 1;
+	large = bpf_map_lookup_elem(&sni_large, &lent);
+	if (!large || large->flow != place + 1)
+		return SNI_EVICTED;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < sizeof(struct event) / 8; i++)
+		((__u64 *)large)[i] = ((__u64 *)small)[i];
+	gadget_output_buf(skb, &events, large,
+			  sizeof(struct event) + lowest_bits(flow->limit - 1, LARGE_SIZE - 1) + 1);
+	return SNI_READ;
+}
+
+/* Puts a segment's payload where it belongs in its flow, and sends the hello if that makes it
+ * whole. */
+APART int gather(struct __sk_buff *skb, __u64 where, __u64 span, __u32 seq, __u32 place)
+{
+	__u32 off = span;
+	__u32 len = (span >> 32) - off;
+	struct flow *flow = flow_at(place);
+	__u32 at;
+	int reason;
+
+	if (!flow)
+		return 0;
+	at = seq - flow->base;
+	if ((__s32)at < 0) {
+		/* Sent again, with something that was before. */
+		if (len <= -at)
+			return 0;
+		off -= at;
+		len += at;
+		at = 0;
+	}
+	reason = place_piece(skb, place, at, off, len);
+	if (reason == SNI_READ)
+		reason = find_end_of_hello(place);
+	if (reason == SNI_SPLIT)
+		return 0;
+	if (reason == SNI_READ)
+		reason = send_gathered(skb, where, place);
+	if (reason != SNI_READ && reason != NO_HELLO)
+		gadget_count(&sni_unread, reason);
+	free_flow(flow);
+	return 0;
+}
+
+/* What a segment's payload begins with. */
+enum beginning {
+	OTHER,
+	HELLO,
+	PART_OF_HEADER, /* too short to tell a hello from another record */
+};
+
+/* This is the test that nearly all packets fail. `hello` is where one begins: there may be plain
+ * text before it. */
+static __always_inline enum beginning beginning_of(struct __sk_buff *skb, struct packet *pkt,
+						   __u32 *hello)
+{
+	__u32 payload = pkt->payload;
+	__u32 word, off;
+
+	*hello = payload;
+	if (skb->len - payload < RECORD_HLEN + 1)
+		return load_byte(skb, payload) == HELLO_START >> 8 ? PART_OF_HEADER : OTHER;
+	word = load_word(skb, payload);
+	if (word >> 24 == HELLO_START >> 8) {
+		if (word >> 16 == HELLO_START &&
+		    load_byte(skb, payload + RECORD_HLEN) == TYPE_CLIENT_HELLO)
+			return HELLO;
+		/* What looks like a longer payload may be link padding. */
+		find_end(skb, pkt);
+		return pkt->end - payload < RECORD_HLEN + 1 ? PART_OF_HEADER : OTHER;
+	}
+	off = plain_text(skb, payload, word);
+	if (!off)
+		return OTHER;
+	find_end(skb, pkt);
+	off = search_hello(skb, payload + off, pkt->end);
+	if (!off)
+		return OTHER;
+	*hello = off;
+	return HELLO;
+}
+
+/* Whether what begins like a hello is one: a later record of a hello can begin like that too. */
+static __always_inline bool is_plausible(struct __sk_buff *skb, const struct packet *pkt)
+{
+	__u32 message = pkt->payload + RECORD_HLEN;
+
+	return message + HANDSHAKE_HLEN < pkt->end &&
+	       load_byte(skb, message + HANDSHAKE_HLEN) == 3 &&
+	       load_word(skb, message) - (TYPE_CLIENT_HELLO << 24) < LARGE_SIZE;
+}
+
+static __always_inline void segment(struct __sk_buff *skb, struct packet *pkt)
+{
+	__u32 length_flags = load_half(skb, pkt->l4 + 12);
+	__u32 hlen = (length_flags >> 12) * 4;
+	__u32 seq, hello, ahead = 0, place = 0;
+	struct server_name name = {};
+	enum sni_unread_reason reason;
+	enum beginning beginning;
+
+	if (hlen < TCP_MIN_HLEN)
+		return;
+	if ((length_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		note_opening(skb, pkt->l4);
+	pkt->payload = pkt->l4 + hlen;
+	if (pkt->payload >= skb->len)
+		return;
+	beginning = beginning_of(skb, pkt, &hello);
+	if (beginning == OTHER && !waiting.pending && !waiting.openings)
+		return;
+	/* A SYN, which can carry data (RFC 7413), has a number of its own. */
+	seq = load_word(skb, pkt->l4 + 4) + (length_flags & TCP_SYN) / TCP_SYN;
+	if (waiting.openings)
+		ahead = overtook(skb, pkt->l4, seq);
+	find_end(skb, pkt);
+	if (pkt->end <= pkt->payload)
+		return;
+	if (waiting.pending)
+		place = find_flow(skb, where(pkt), seq, beginning == HELLO);
+	if (!place && beginning == HELLO) {
+		struct packet behind = {
+		    .l3 = pkt->l3,
+		    .l4 = pkt->l4,
+		    .version = pkt->version,
+		    .proto = pkt->proto,
+		    .end = forget(skb, pkt->end),
+		    .payload = forget(skb, hello),
+		};
+
+		reason = find_name_in_payload(skb, &behind, &name);
+		if (reason == SNI_READ && !ja4) {
+			reason = report(skb, where(pkt), behind.payload, name.off, name.len);
+		} else if (reason == SNI_NO_NAME && no_sni && !ja4) {
+			report(skb, where(pkt), behind.payload, 0, 0);
+		}
+		if (!ahead || is_plausible(skb, &behind)) {
+			if (reason != SNI_SPLIT && !(ja4 && reason <= SNI_NO_NAME)) {
+				if (reason != SNI_READ)
+					gadget_count(&sni_unread, reason);
+				return;
+			}
+			ahead = 0;
+			seq += hello - pkt->payload;
+			pkt->payload = hello;
+		}
+	} else if (!place && beginning == OTHER && !ahead) {
+		return;
+	}
+	if (!place)
+		place = start_flow(skb, where(pkt), seq - ahead);
+	if (!place)
+		return;
+	gather(skb, where(pkt), (__u64)pkt->end << 32 | pkt->payload, seq, place - 1);
+}
+
+/* Sends the datagram from `span`'s lower half, its payload, to the upper one, its end. */
+APART int send_datagram(struct __sk_buff *skb, __u64 where, __u64 span, __u32 transport)
+{
+	struct packet pkt = packet_at(where);
+	__u32 payload = span;
+	__u32 len = (span >> 32) - payload;
+	struct datagram *datagram;
+	struct sighted sighted;
+	__u32 zero = 0;
+
+	if (!sight(skb, &pkt, &sighted))
+		return 0;
+	datagram = bpf_map_lookup_elem(&sni_datagram, &zero);
+	if (!datagram || !fill_event(skb, &pkt, &sighted, &datagram->event))
+		return 0;
+	datagram->event.transport_raw = transport;
+	datagram->event.datagram_size = skb->gso_size;
+	if (len > DATAGRAM_SIZE)
+		len = DATAGRAM_SIZE;
+	if (!len)
+		return 0;
+	len = lowest_bits(len - 1, DATAGRAM_SIZE) + 1;
+	if (bpf_skb_load_bytes(skb, payload, datagram->data, len))
+		return 0;
+	gadget_output_buf(skb, &datagrams, datagram, sizeof(struct event) + len);
+	return 0;
+}
+
+static __always_inline void datagram(struct __sk_buff *skb, struct packet *pkt)
+{
+	enum sni_transport transport = quic;
+
+	pkt->payload = pkt->l4 + UDP_HLEN;
+	if (skb->len < pkt->payload + DTLS_RECORD_HLEN + 1 || !carries_hello(skb, pkt, &transport))
+		return;
+	find_end(skb, pkt);
+	send_datagram(skb, where(pkt), (__u64)pkt->end << 32 | pkt->payload, transport);
 }
 
 SEC("socket1")
 int ig_trace_sni(struct __sk_buff *skb)
 {
-	struct server_name name = {};
-	enum sni_unread_reason reason;
 	struct packet pkt;
 
-	if (!find_tcp(skb, &pkt) || !starts_hello(skb, &pkt))
+	if (!find_l4(skb, &pkt))
 		return 0;
-	find_end(skb, &pkt);
-	pkt.version = forget(skb, pkt.version);
-	pkt.end = forget(skb, pkt.end);
-	pkt.payload = forget(skb, pkt.payload);
-	reason = find_name_in_payload(skb, &pkt, &name);
-	if (reason == SNI_READ) {
-		name.off = forget(skb, name.off);
-		name.len = forget(skb, name.len);
-		reason = report(skb, &pkt, &name);
-	}
-	if (reason != SNI_READ)
-		gadget_count(&sni_unread, reason);
+	if (pkt.proto == GADGET_IPPROTO_TCP)
+		segment(skb, &pkt);
+	else
+		datagram(skb, &pkt);
 	return 0;
 }
 

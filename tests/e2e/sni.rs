@@ -18,7 +18,7 @@ fn own_comm() -> String {
 fn both_sides_of_a_handshake_are_shown_over_ipv4_and_ipv6() {
     let igx = Igx::new();
     for (address, name) in [("127.0.0.1", "four.e2e.example"), ("[::1]", "six.e2e.example")] {
-        let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+        let mut run = igx.run(&["trace_sni", "--host", "--all", "-o", "json"]);
         let server = TlsServer::start(igx.home.path(), address);
         let client = support::handshake(address, server.port, name);
         let openssl = |pid: u64| move |e: &Value| is(e, name, "openssl") && e["proc"]["pid"] == pid;
@@ -63,7 +63,7 @@ fn sockets_that_were_open_before_the_run_have_their_owners() {
     for address in ["127.0.0.1", "[::1]"] {
         let server = TlsServer::start(igx.home.path(), address);
         let (client, _accepted) = support::connected(address);
-        let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+        let mut run = igx.run(&["trace_sni", "--host", "--all", "-o", "json"]);
         // A silent client speaks up; and a server that has been listening is asked.
         support::send(&client, &support::client_hello("silent.e2e.example"));
         let pid = support::handshake(address, server.port, "listening.e2e.example");
@@ -152,4 +152,76 @@ fn without_containers_the_next_step_is_said() {
     let output = igx.output(&["run", "trace_sni", "-t", "1", "--docker-socketpath", silent]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("no containers found: add --host to see this host's processes"), "{said}");
+}
+
+#[test]
+fn a_connection_is_one_line_of_the_client() {
+    let igx = Igx::new();
+    let server = TlsServer::start(igx.home.path(), "127.0.0.1");
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json", "-F", "name~once.e2e.example"]);
+    for name in ["first.once.e2e.example", "second.once.e2e.example"] {
+        let client = support::handshake("127.0.0.1", server.port, name);
+        let event = run.event(|_| true);
+        assert_eq!((&event["name"], &event["proc"]["pid"]), (&name.into(), &client.into()));
+        assert_eq!(event["direction"], "egress");
+    }
+    run.stop();
+}
+
+#[test]
+fn a_hello_that_is_split_tells_all_of_its_fields() {
+    let igx = Igx::new();
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+    let (client, _server) = support::connected("127.0.0.1");
+    client.set_nodelay(true).unwrap();
+    let hello = support::client_hello("split.e2e.example");
+    for part in hello.chunks(20) {
+        support::send(&client, part);
+    }
+    let event = run.event(|e| e["name"] == "split.e2e.example");
+    assert_eq!(event["proc"]["pid"], std::process::id());
+    assert_eq!(event["dst"]["port"], client.peer_addr().unwrap().port());
+    assert_eq!((&event["transport"], &event["name_status"]), (&"tcp".into(), &"ok".into()));
+    assert_eq!(event["tls_version"], 0x303);
+    assert!(event["segments"].as_u64().unwrap() > 1, "{event}");
+    assert!(event.get("hello").is_none(), "the bytes are for the guest");
+    run.stop();
+}
+
+/// Datagrams of a corpus file: `c` or `s` (who sent it), a length of two bytes, the bytes.
+fn datagrams(file: &str) -> Vec<(u8, Vec<u8>)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/quic/");
+    let bytes = std::fs::read(format!("{path}{file}")).unwrap();
+    let mut rest = &bytes[..];
+    let mut datagrams = Vec::new();
+    while let [who, high, low, behind @ ..] = rest {
+        let (datagram, next) = behind.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        datagrams.push((*who, datagram.to_vec()));
+        rest = next;
+    }
+    datagrams
+}
+
+#[test]
+fn names_in_quic_are_shown_with_their_process() {
+    let igx = Igx::new();
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+    for (file, name) in [
+        ("aioquic-v2.bin", "aioquic-v2.example"),
+        ("browser-chrome.bin", "browser-chrome.example"),
+        ("quic-go-0.bin", "quic-go-0.example"),
+    ] {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(server.local_addr().unwrap()).unwrap();
+        for (_, datagram) in datagrams(file).iter().filter(|(who, _)| *who == b'c') {
+            client.send(datagram).unwrap();
+        }
+        let event = run.event(|e| e["name"] == name);
+        assert_eq!(event["transport"], "quic");
+        assert_eq!(event["proc"]["pid"], std::process::id());
+        assert_eq!(event["dst"]["port"], server.local_addr().unwrap().port());
+        assert_eq!(event["tls_version"], 0x304);
+    }
+    run.stop();
 }

@@ -7,7 +7,10 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -345,6 +348,15 @@ pub(crate) fn connected(address: &str) -> (TcpStream, TcpStream) {
     (client, listener.accept().unwrap().0)
 }
 
+/// Bytes that no other hello has: hellos with the same ones are one to the gadget.
+fn random() -> [u8; 32] {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut random = [7; 32];
+    random[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_ne_bytes());
+    random[8..12].copy_from_slice(&std::process::id().to_ne_bytes());
+    random
+}
+
 /// A TLS 1.2-style ClientHello record that asks for `name`.
 pub(crate) fn client_hello(name: &str) -> Vec<u8> {
     let u16be = |n: usize| u16::try_from(n).unwrap().to_be_bytes();
@@ -357,7 +369,7 @@ pub(crate) fn client_hello(name: &str) -> Vec<u8> {
     extensions.extend(u16be(server_name.len()));
     extensions.extend(server_name);
     let mut body = vec![3, 3];
-    body.extend([7; 32]);
+    body.extend(random());
     body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
     body.extend(u16be(extensions.len()));
     body.extend(extensions);

@@ -3,19 +3,19 @@
 use crate::{
     frame,
     hello::Hello,
-    tap::{Event, NETNS, Tap},
+    tap::{EVENT_LEN, Event, NETNS, Tap},
 };
 
-const IPV4: u16 = 2;
+pub(crate) const IPV4: u16 = 2;
 const IPV6: u16 = 10;
-const MNTNS: u64 = 4_026_530_001;
+pub(crate) const MNTNS: u64 = 4_026_530_001;
 const PID: u32 = 4711;
 const TID: u32 = 4712;
 const UID: u32 = 1000;
 const GID: u32 = 1111;
 
 /// `struct gadget_socket_key` of the server's socket: a packet that comes in belongs to its destination.
-fn key(netns: u32, family: u16, port: u16) -> [u8; 12] {
+pub(crate) fn key(netns: u32, family: u16, port: u16) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&netns.to_ne_bytes());
     key[4..6].copy_from_slice(&family.to_ne_bytes());
@@ -25,7 +25,7 @@ fn key(netns: u32, family: u16, port: u16) -> [u8; 12] {
 }
 
 /// The fixed part of `struct gadget_socket_value`.
-fn owner() -> [u8; 88] {
+pub(crate) fn owner() -> [u8; 88] {
     let mut value = [0; 88];
     value[..8].copy_from_slice(&MNTNS.to_ne_bytes());
     value[8..16].copy_from_slice(&(u64::from(PID) << 32 | u64::from(TID)).to_ne_bytes());
@@ -60,7 +60,7 @@ fn an_event_tells_its_owner_and_both_ends() {
     let before = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
     let events = tap.feed(&hello4());
     let [event] = &events[..] else { panic!("{events:?}") };
-    assert_eq!(event.len(), 464);
+    assert_eq!(event.len(), EVENT_LEN);
     assert!(event.timestamp() >= std::time::Duration::from(before).as_nanos() as u64);
     assert_eq!(event.netns(), NETNS);
     assert_eq!(event.name(), b"owned.example");

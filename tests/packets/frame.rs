@@ -1,4 +1,6 @@
-//! Ethernet frames around a TCP payload.
+//! Ethernet frames around a TCP or UDP payload.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) const CLIENT_PORT: u16 = 45_678;
 pub(crate) const SERVER_PORT: u16 = 8443;
@@ -37,18 +39,48 @@ pub(crate) fn tagged(frame: &[u8], tpid: u16) -> Vec<u8> {
     tagged
 }
 
-/// A TCP segment with `options` (a multiple of four bytes) and no PSH flag.
+/// A TCP segment with `options` (a multiple of four bytes) and no PSH flag. It belongs to a stream of its own: no two
+/// have sequence numbers near each other.
 pub(crate) fn tcp(payload: &[u8], options: &[u8]) -> Vec<u8> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const APART: u32 = 1 << 20;
+    segment(CLIENT_PORT, NEXT.fetch_add(APART, Ordering::Relaxed), ACK, payload, options)
+}
+
+pub(crate) const SYN: u8 = 2;
+pub(crate) const ACK: u8 = 0x10;
+
+/// A TCP segment from `port` to the server, with the sequence number `seq`.
+pub(crate) fn segment(port: u16, seq: u32, flags: u8, payload: &[u8], options: &[u8]) -> Vec<u8> {
     let mut segment = Vec::new();
-    segment.extend(CLIENT_PORT.to_be_bytes());
+    segment.extend(port.to_be_bytes());
     segment.extend(SERVER_PORT.to_be_bytes());
-    segment.extend([0; 8]);
+    segment.extend(seq.to_be_bytes());
+    segment.extend([0; 4]);
     segment.push(((5 + options.len() / 4) as u8) << 4);
-    segment.push(0x10); // ACK
+    segment.push(flags);
     segment.extend([0xff, 0xff, 0, 0, 0, 0]);
     segment.extend(options);
     segment.extend(payload);
     segment
+}
+
+/// The same in a whole frame, from a source address of its own.
+pub(crate) fn segment_from(source: [u8; 4], port: u16, seq: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = over_ipv4_with(&[], 0x4000, &segment(port, seq, flags, payload, &[]), TCP);
+    frame[26..30].copy_from_slice(&source);
+    frame
+}
+
+/// A UDP datagram.
+pub(crate) fn udp(payload: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    datagram.extend(CLIENT_PORT.to_be_bytes());
+    datagram.extend(SERVER_PORT.to_be_bytes());
+    datagram.extend((8 + payload.len() as u16).to_be_bytes());
+    datagram.extend([0, 0]);
+    datagram.extend(payload);
+    datagram
 }
 
 /// An IPv4 packet; `fragment` is the field of flags and offset.

@@ -79,21 +79,21 @@ fn a_hello_that_goes_on_elsewhere_gives_the_name_if_that_is_whole() {
     for len in name_end..payload.len() {
         assert_eq!(tap.names(&frame::over_ipv4(&payload[..len])), [b"early.example"]);
     }
-    assert!(tap.names(&frame::over_ipv4(&payload[..name_end - 1])).is_empty());
-    assert_eq!(tap.unread(Unread::Split), 1);
+    assert!(tap.feed(&frame::over_ipv4(&payload[..name_end - 1])).is_empty());
+    assert_eq!(tap.unread_all(), 0);
 }
 
 #[test]
-fn a_record_that_ends_within_the_name_hides_it() {
+fn a_record_that_ends_within_the_name_is_put_together_with_the_next() {
     let tap = Tap::new();
     let message = Hello::named(b"split.example").message();
     let name_end = message.windows(13).position(|part| part == b"split.example").unwrap() + 13;
     let two = |cut: usize| [record(&message[..cut]), record(&message[cut..])].concat();
     assert_eq!(tap.names(&frame::over_ipv4(&two(name_end))), [b"split.example"]);
     for cut in 4..name_end {
-        assert!(tap.names(&frame::over_ipv4(&two(cut))).is_empty());
+        assert_eq!(tap.gathered(&[frame::over_ipv4(&two(cut))]), [two(cut)]);
     }
-    assert_eq!(tap.unread(Unread::Split), (name_end - 4) as u64);
+    assert_eq!(tap.unread_all(), 0);
 }
 
 #[test]
@@ -166,9 +166,8 @@ fn link_padding_is_no_part_of_a_hello() {
     let cut = payload.len() - 4;
     for mut frame in [frame::over_ipv4(&payload[..cut]), frame::over_ipv6(&payload[..cut])] {
         frame.extend(&payload[cut..]);
-        assert!(tap.names(&frame).is_empty());
+        assert!(tap.feed(&frame).is_empty());
     }
-    assert_eq!(tap.unread(Unread::Split), 2);
 }
 
 #[test]

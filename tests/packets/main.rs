@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod corpus;
+mod datagrams;
 mod filters;
+mod flood;
 mod frame;
+mod gather;
 mod hello;
 mod hostile;
 mod limits;
 mod reference;
+mod sightings;
 mod tap;

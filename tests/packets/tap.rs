@@ -14,13 +14,21 @@ pub(crate) const NETNS: u32 = 4_026_531_999;
 /// Index of each reason in `sni_unread`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
-    Split = 1,
     NoName = 2,
     Malformed = 3,
     NameTooLong = 4,
     TooManyExtensions = 5,
     NotLoaded = 6,
+    Evicted = 7,
+    TimedOut = 8,
+    OutOfOrder = 9,
+    PeerShare = 10,
+    TooLarge = 11,
+    Encrypted = 12,
 }
+
+/// Length of `struct event`.
+pub(crate) const EVENT_LEN: usize = 480;
 
 /// What a test looks at in an event; offsets are those of `struct event`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +96,20 @@ impl Event {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
+
+    /// direction, transport, ECH, status of the name, source of the owner, segments
+    pub(crate) fn codes(&self) -> [u8; 6] {
+        self.bytes(400)
+    }
+
+    pub(crate) fn datagram_size(&self) -> u16 {
+        u16::from_ne_bytes(self.bytes(464))
+    }
+
+    /// The bytes of a hello that was gathered.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.0[EVENT_LEN..]
+    }
 }
 
 pub(crate) struct Tap {
@@ -107,6 +129,8 @@ impl Tap {
         // Leaked: a handle that owned it would refer to itself, and there are few.
         let storage = Box::leak(Box::new(MaybeUninit::uninit()));
         let mut open = load::open(&btf, storage).unwrap();
+        // Tests send the same hello many times.
+        open.maps.rodata_data.as_mut().unwrap().all = true;
         set(&mut open);
         let skel = open.load().unwrap();
         let events = Rc::new(RefCell::new(Vec::new()));
@@ -114,6 +138,13 @@ impl Tap {
         let mut builder = RingBufferBuilder::new();
         builder
             .add(&skel.maps.events, move |bytes| {
+                sink.borrow_mut().push(Event(bytes.to_vec()));
+                0
+            })
+            .unwrap();
+        let sink = Rc::clone(&events);
+        builder
+            .add(&skel.maps.datagrams, move |bytes| {
                 sink.borrow_mut().push(Event(bytes.to_vec()));
                 0
             })
@@ -137,9 +168,15 @@ impl Tap {
         self.events.take()
     }
 
-    /// The names that a frame gives.
+    /// The names that the program reads in a frame itself.
     pub(crate) fn names(&self, frame: &[u8]) -> Vec<Vec<u8>> {
-        self.feed(frame).iter().map(Event::name).collect()
+        self.feed(frame).iter().filter(|event| event.rest().is_empty()).map(Event::name).collect()
+    }
+
+    /// The hellos that frames, one after the other, let the program gather.
+    pub(crate) fn gathered(&self, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let events = frames.iter().flat_map(|frame| self.feed(frame));
+        events.map(|event| event.rest().to_vec()).filter(|rest| !rest.is_empty()).collect()
     }
 
     /// How many hellos went unread so far for this reason.
@@ -149,7 +186,7 @@ impl Tap {
 
     /// How many hellos went unread so far.
     pub(crate) fn unread_all(&self) -> u64 {
-        (0..=6).map(|index| sum(&self.skel.maps.sni_unread, index)).sum()
+        (0..=12).map(|index| sum(&self.skel.maps.sni_unread, index)).sum()
     }
 
     /// How many events were dropped because nobody was known to own them.

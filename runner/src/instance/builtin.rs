@@ -8,6 +8,9 @@ use gadget::image::{self, Blobs, Descriptor, GadgetImage, Image, Parts, Trust, h
 /// The only name it answers to: no registry, no tag, no digest.
 pub const NAME: &str = "trace_sni";
 
+/// The guest of the carried image.
+const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/trace_sni.wasm"));
+
 /// The carried image.
 ///
 /// # Errors
@@ -16,6 +19,7 @@ pub fn image() -> Result<GadgetImage, image::Error> {
     let parts = Parts {
         metadata: Some(trace_sni::METADATA.as_bytes().to_vec()),
         objects: BTreeMap::from([(host_architecture().to_owned(), trace_sni::OBJECT.to_vec())]),
+        wasm: Some(GUEST.to_vec()),
         ..Parts::default()
     };
     // It is as old as the binary, which nobody knows: no date keeps its digest the same.
@@ -44,6 +48,7 @@ mod tests {
     fn the_binary_carries_a_whole_image() {
         let image = image().unwrap();
         assert_eq!(image.object.as_deref(), Some(trace_sni::OBJECT));
+        assert_eq!(image.wasm.as_deref(), Some(GUEST));
         assert_eq!(image.metadata, trace_sni::METADATA.as_bytes());
         assert!(image.warnings.is_empty(), "{:?}", image.warnings);
     }

@@ -46,6 +46,8 @@ fn all_keys_are_there() {
     oci.metadata "text/yaml"
     oci.repository "text/plain"
     oci.tag "text/plain"
+    wasm.gadgetAPIVersion "text/plain"
+    wasm.upcalls "application/json"
     "#);
     assert_eq!(ours(&["-o", "json"]), ours(&["-o", "json"]));
     assert_eq!(ours(&["--extra-info", "oci.repository"]), "trace_sni\n");
@@ -58,6 +60,8 @@ fn charts_of_our_own_gadget() {
     assert_eq!(lines[0], "flowchart LR");
     lines.sort();
     insta::assert_snapshot!(lines.join("\n"), @r#"
+    datagrams[("datagrams")]
+    datagrams_lost_samples[("datagrams_lost_samples")]
     events[("events")]
     events_lost_samples[("events_lost_samples")]
     flowchart LR
@@ -65,14 +69,32 @@ fn charts_of_our_own_gadget() {
     gadget_mntns_filter_map[("gadget_mntns_filter_map")]
     gadget_sockets[("gadget_sockets")]
     gadget_unowned[("gadget_unowned")]
+    ig_trace_sni -- "EventOutput" --> datagrams
     ig_trace_sni -- "EventOutput" --> events
+    ig_trace_sni -- "Lookup" --> datagrams_lost_samples
     ig_trace_sni -- "Lookup" --> events_lost_samples
     ig_trace_sni -- "Lookup" --> gadget_heap
     ig_trace_sni -- "Lookup" --> gadget_mntns_filter_map
     ig_trace_sni -- "Lookup" --> gadget_sockets
     ig_trace_sni -- "Lookup" --> gadget_unowned
+    ig_trace_sni -- "Lookup" --> sni_datagram
+    ig_trace_sni -- "Lookup" --> sni_flows
+    ig_trace_sni -- "Lookup" --> sni_large
+    ig_trace_sni -- "Lookup" --> sni_openings
+    ig_trace_sni -- "Lookup" --> sni_shares
+    ig_trace_sni -- "Lookup" --> sni_small
     ig_trace_sni -- "Lookup" --> sni_unread
+    ig_trace_sni -- "Lookup+Update" --> sni_sightings
+    ig_trace_sni -- "Lookup+Update+Delete" --> sni_flow_index
     ig_trace_sni["ig_trace_sni"]
+    sni_datagram[("sni_datagram")]
+    sni_flow_index[("sni_flow_index")]
+    sni_flows[("sni_flows")]
+    sni_large[("sni_large")]
+    sni_openings[("sni_openings")]
+    sni_shares[("sni_shares")]
+    sni_sightings[("sni_sightings")]
+    sni_small[("sni_small")]
     sni_unread[("sni_unread")]
     "#);
     let sequence = ours(&["--extra-info", "ebpf.sequence"]);
