@@ -55,6 +55,18 @@ impl DataSource {
         self.find(typed).ok_or_else(|| self.unknown(typed))
     }
 
+    /// As [`Self::resolve`], but where another field is shown in place of the one that is meant (`columns.replace`),
+    /// that one: what a person sees is what is compared.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::resolve`].
+    pub fn resolve_shown(&self, typed: &str) -> Result<FieldId, UnknownField> {
+        let id = self.resolve(typed)?;
+        let shown = self.fields[id].annotations.get("columns.replace").and_then(|other| self.field(other));
+        Ok(shown.unwrap_or(id))
+    }
+
     /// The shortest name that leads back to the field: its alias if that means this field, else its full name.
     pub fn short_name(&self, id: FieldId) -> &str {
         match self.alias(id) {

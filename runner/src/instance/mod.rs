@@ -2,6 +2,7 @@
 //!
 //! Everything that `igx run` does can be called from here: [`resolve`] an image, [`Gadget::open`] it, [`run`] it.
 
+mod batch;
 mod builtin;
 mod containers;
 mod events;
@@ -12,6 +13,7 @@ mod lookup;
 mod pipeline;
 mod resolve;
 mod run;
+mod schedule;
 mod step;
 mod syscall;
 
@@ -19,4 +21,4 @@ pub use builtin::{NAME as BUILT_IN, image as built_in_image};
 pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};
 pub use pipeline::{Error as PrepareError, data_sources};
 pub use resolve::{Error as ResolveError, resolve};
-pub use run::{Error, Loss, Notice, Options, Summary, run};
+pub use run::{Arrays, Error, Loss, Notice, Options, Summary, run};

@@ -1,11 +1,11 @@
 //! `igx run`: finds the image, learns its flags, runs the gadget, and says at the end what was lost.
 
 mod arguments;
+mod arrays;
 mod flags;
 
 use std::{
     cell::OnceCell,
-    collections::BTreeMap,
     ffi::OsString,
     io,
     os::fd::{AsFd, BorrowedFd},
@@ -26,6 +26,7 @@ use nix::sys::{
 use super::{images, places, progress::Bar};
 use crate::{
     container::{self, Filters, Selector},
+    datasource::DataSource,
     ebpf,
     images::{Images, Pull},
     instance::{self, Gadget, Loss, Notice, Options, Summary},
@@ -70,7 +71,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
-    let summary = start(&gadget, flags::filters(&sources, matches)?, matches, cache, stop.as_fd())?;
+    let summary = start(&gadget, &sources, matches, cache, stop.as_fd())?;
     say_losses(&summary);
     Ok(())
 }
@@ -117,7 +118,7 @@ impl Progress for Pulling<'_> {
 
 fn start(
     gadget: &Gadget,
-    filters: BTreeMap<String, String>,
+    sources: &[DataSource],
     matches: &ArgMatches,
     cache: Option<PathBuf>,
     stop: BorrowedFd<'_>,
@@ -131,7 +132,9 @@ fn start(
             ..Filters::default()
         })?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
-        filters,
+        filters: flags::filters(sources, matches)?,
+        expressions: flags::expressions(sources, matches)?,
+        arrays: arrays::given(matches),
         fields: text("fields"),
         mode: text("output").unwrap_or_default().parse()?,
         width: super::terminal_width(),

@@ -1,9 +1,13 @@
 //! Attaching a gadget's programs, by the kind that their section names.
 
+mod iterator;
+
 use std::collections::BTreeMap;
 
 use gadget::object::{Object, Program};
 use libbpf_rs::{Link, ProgramMut, ProgramType};
+
+pub use iterator::Iterator;
 
 use super::{Error, LoadedGadget, SocketFilter, tracefs};
 
@@ -11,7 +15,7 @@ use super::{Error, LoadedGadget, SocketFilter, tracefs};
 pub const DISABLED: &str = "gadget_program_disabled";
 
 /// The kinds of sections, besides socket filters, whose programs can be attached.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "tracepoint",
     "tp",
     "raw_tracepoint",
@@ -22,6 +26,7 @@ const KINDS: [&str; 10] = [
     "fentry",
     "fexit",
     "lsm",
+    "iter",
 ];
 
 /// Everything that is attached. Dropping it detaches.
@@ -71,6 +76,8 @@ fn attach_all(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Resu
             continue;
         }
         let link = match kind(&section) {
+            // Attached by whoever reads what they make.
+            "iter" => continue,
             "tracepoint" | "tp" => {
                 attach_tracepoint(&program, target.or(section.split_once('/').map(|s| s.1)))
             }
