@@ -8,6 +8,7 @@ mod bad_input;
 mod build;
 mod corpus;
 mod docker;
+mod filters;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;

@@ -78,9 +78,14 @@ impl Igx {
 
 /// A store with the example gadget `trace_files` in it.
 pub(crate) fn with_trace_files() -> Igx {
+    with_example("trace_files")
+}
+
+/// A store with an example gadget in it.
+pub(crate) fn with_example(name: &str) -> Igx {
     let igx = Igx::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/trace_files");
-    igx.ok(&["image", "build", source.to_str().unwrap(), "-t", "trace_files"]);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+    igx.ok(&["image", "build", source.to_str().unwrap(), "-t", name]);
     igx
 }
 

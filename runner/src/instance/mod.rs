@@ -8,6 +8,7 @@ mod containers;
 mod events;
 mod gadget;
 mod guest;
+mod handover;
 mod load;
 mod lookup;
 mod pipeline;

@@ -8,7 +8,7 @@ use super::{
     gadget::{Gadget, Source},
     guest,
     lookup::Containers,
-    run::Options,
+    run::{Arrays, Options},
     step::{self, Placed, SharedGuest, Step, rest_names},
 };
 use crate::{
@@ -104,6 +104,7 @@ pub(super) fn prepare(
     sources: &[Source],
     mut guest: Option<Guest>,
     options: &Options,
+    arrays: &Arrays,
     lookup: impl Fn() -> Lookup,
     kernel_types: Option<&[u8]>,
 ) -> Result<Pipelines, Error> {
@@ -118,7 +119,7 @@ pub(super) fn prepare(
     }
     let mut columns =
         fields::select(&data, options.fields.as_deref().unwrap_or_default())?.into_iter().map(Some);
-    arrange(&data, &mut operators, options)?;
+    arrange(&data, &mut operators, arrays)?;
     let mut list = Vec::new();
     for (at, (data, operators)) in data.iter().zip(operators).enumerate() {
         let calls = calls.iter().filter(|call| call.source == at).copied().collect();
@@ -129,11 +130,11 @@ pub(super) fn prepare(
 }
 
 /// Adds what sorts and cuts the batches of the data sources that have any.
-fn arrange(data: &[DataSource], operators: &mut [Vec<Placed>], options: &Options) -> Result<(), Error> {
+fn arrange(data: &[DataSource], operators: &mut [Vec<Placed>], options: &Arrays) -> Result<(), Error> {
     let arrays: Vec<usize> = (0..data.len()).filter(|&at| data.get(at).is_some_and(is_array)).collect();
     let names: Vec<&str> = arrays.iter().filter_map(|&at| Some(data.get(at)?.name.as_str())).collect();
-    let sort = per_source("sort", &options.arrays.sort, ';', &names)?;
-    let limit = per_source("max-entries", &options.arrays.max_entries, ',', &names)?;
+    let sort = per_source("sort", &options.sort, ';', &names)?;
+    let limit = per_source("max-entries", &options.max_entries, ',', &names)?;
     for (at, (sort, limit)) in arrays.into_iter().zip(sort.into_iter().zip(limit)) {
         let (Some(data), Some(operators)) = (data.get(at), operators.get_mut(at)) else { continue };
         operators.extend(Sort::attach(data, sort.unwrap_or_default())?.map(|sort| (9500, sort)));

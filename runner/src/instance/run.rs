@@ -172,7 +172,7 @@ pub fn run(
         }
     }
     let mut pipelines =
-        pipeline::prepare(gadget, &sources, guest, options, || collection.lookup(), kernel_types)?;
+        pipeline::prepare(gadget, &sources, guest, options, &arrays, || collection.lookup(), kernel_types)?;
     let mut attached = attach::attach(&loaded, &targets)?;
     let socket_filters = std::mem::take(&mut attached.socket_filters);
     let follower = Arc::new(Follower {

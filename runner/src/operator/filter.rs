@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use regex::bytes::Regex;
 
-use crate::datasource::{Accessor, DataSource, Event, Kind, Scalar, UnknownField, Value};
+use crate::datasource::{Accessor, DataSource, Event, FieldId, Kind, Scalar, UnknownField, Value};
 
 use super::{Operator, Verdict, pattern};
 
@@ -84,6 +84,18 @@ impl Filter {
             .collect::<Result<Vec<_>, _>>()?;
         Ok((!rules.is_empty()).then(|| Box::new(Self(rules)) as Box<dyn Operator>))
     }
+}
+
+/// The fields for which all events that a filter lets through have one value, and that value. Rules that cannot be
+/// read are left out.
+pub fn equalities(ds: &DataSource, filter: &str) -> Vec<(FieldId, String)> {
+    let equality = |rule: String| {
+        let (name, value) = rule.split_once('=')?;
+        let value = value.strip_prefix('=').unwrap_or(value);
+        (!name.ends_with(OPERATOR_CHARS) && !value.starts_with(OPERATOR_CHARS))
+            .then(|| Some((ds.resolve_shown(name).ok()?, value.to_owned())))?
+    };
+    split(filter).into_iter().filter_map(equality).collect()
 }
 
 impl Operator for Filter {

@@ -15,6 +15,9 @@ use crate::container::namespace;
 /// Bytes that reading an iterator may give: some million entries.
 const MAX_BYTES: usize = 256 << 20;
 
+/// Bytes that are read at once.
+const CHUNK: usize = 64 << 10;
+
 /// An iterator program, ready to be read.
 pub struct Iterator {
     program: String,
@@ -72,12 +75,7 @@ impl Iterator {
     ) -> Result<(), Error> {
         let failed = |source| Error::Iterate { program: self.program.clone(), source };
         let list = opened.map_err(|error| failed(io::Error::other(error)))?;
-        let mut list = Patient(list).take(MAX_BYTES as u64);
-        let mut bytes = Vec::new();
-        list.read_to_end(&mut bytes).map_err(failed)?;
-        if bytes.len() >= MAX_BYTES {
-            return Err(failed(io::Error::other(format!("it gives more than {} MiB", MAX_BYTES >> 20))));
-        }
+        let bytes = read_all(list).map_err(failed)?;
         let whole = bytes.chunks_exact(size.max(1));
         if !whole.remainder().is_empty() {
             let problem = format!("it gives {} bytes, which are no entries of {size}", bytes.len());
@@ -88,16 +86,20 @@ impl Iterator {
     }
 }
 
-/// Goes on where the kernel takes a break: after a million objects that a program has left out.
-struct Patient(libbpf_rs::Iter);
-
-impl Read for Patient {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return result,
-            }
+/// Reads a list to its end.
+fn read_all(mut list: libbpf_rs::Iter) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match list.read(&mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            // The kernel takes a break after a million objects that a program has left out.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+        if bytes.len() >= MAX_BYTES {
+            return Err(io::Error::other(format!("it gives more than {} MiB", MAX_BYTES >> 20)));
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use super::{
     Fault,
-    check::{Alike, Checker, ElementType, Value, alike, expected},
+    check::Checker,
     list::List,
+    number::{Arithmetic, Float, Number},
     parser::{Kind, Node},
-    program::{Arithmetic, Float, Number, Quantity, Truth},
     text::Text,
+    truth::{Quantity, Truth},
+    types::{Alike, ElementType, Value, alike, expected},
 };
 use crate::datasource::nearest;
 

@@ -3,75 +3,21 @@
 
 use super::{
     Fault,
-    cidr::{Network, Networks},
-    list::{List, Numbers, Texts},
+    list::List,
+    number::{Arithmetic, Float, Number},
     parser::{Kind, MAX_DEPTH, Node},
-    program::{Arithmetic, Comparison, Float, Number, Truth},
     text::Text,
+    truth::Truth,
+    types::{Alike, ElementType, Value, alike, compare, expected},
 };
-use crate::{
-    datasource::{DataSource, FieldId, Scalar},
-    operator::pattern,
-};
+use crate::datasource::{DataSource, FieldId, Scalar};
 
 /// Nodes that an expression may compile to. Names for values are put in where they are used, so that few words could
 /// become many nodes.
 const MAX_NODES: usize = 10_000;
 
 /// Regular expressions in one expression.
-const MAX_PATTERNS: usize = 32;
-
-/// A compiled part of an expression, by its type.
-pub(super) enum Value {
-    Nil,
-    Truth(Truth),
-    Number(Number),
-    Float(Float),
-    Text(Text),
-    List(List),
-    Networks(Networks),
-}
-
-impl Value {
-    /// What it is, in a message.
-    pub(super) fn what(&self) -> &'static str {
-        match self {
-            Self::Nil => "nil",
-            Self::Truth(_) => "true or false",
-            Self::Number(_) => "a whole number",
-            Self::Float(_) => "a decimal number",
-            Self::Text(_) => "text",
-            Self::List(_) => "a list",
-            Self::Networks(_) => "networks",
-        }
-    }
-}
-
-/// What the elements of a list are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ElementType {
-    Truth,
-    Number,
-    Float,
-    Text,
-}
-
-impl ElementType {
-    pub(super) fn of(list: &List) -> Self {
-        match list {
-            List::Truths(_) => Self::Truth,
-            List::Numbers(_) | List::Range(_) => Self::Number,
-            List::Floats(_) => Self::Float,
-            List::Texts(_) | List::Split(_) => Self::Text,
-            List::Field(field) => match field.kind().scalar {
-                Scalar::Bool => Self::Truth,
-                Scalar::Float32 | Scalar::Float64 => Self::Float,
-                Scalar::String | Scalar::CString | Scalar::Bytes | Scalar::Invalid => Self::Text,
-                _ => Self::Number,
-            },
-        }
-    }
-}
+pub(super) const MAX_PATTERNS: usize = 32;
 
 /// Compiles a tree that is to be true or false.
 pub(super) fn compile(ds: &DataSource, tree: &Node) -> Result<Truth, Fault> {
@@ -83,6 +29,21 @@ pub(super) fn compile(ds: &DataSource, tree: &Node) -> Result<Truth, Fault> {
     }
 }
 
+/// The fields that must have one value for a tree to be true, and that value.
+pub(super) fn equalities(ds: &DataSource, tree: &Node) -> Vec<(FieldId, String)> {
+    match &tree.kind {
+        Kind::All(all) => all.iter().flat_map(|node| equalities(ds, node)).collect(),
+        Kind::Binary("==", left, right) => {
+            let of = |field: &Node, value: &Node| match value.kind {
+                Kind::Integer(value) => Some((ds.resolve_shown(&path(field)?).ok()?, value.to_string())),
+                _ => None,
+            };
+            of(left, right).or_else(|| of(right, left)).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 pub(super) struct Checker<'t> {
     pub(super) ds: &'t DataSource,
     /// Names that `let` has given.
@@ -90,7 +51,7 @@ pub(super) struct Checker<'t> {
     /// What a predicate looks at.
     pub(super) element: Option<ElementType>,
     nodes: usize,
-    patterns: usize,
+    pub(super) patterns: usize,
     depth: usize,
 }
 
@@ -339,84 +300,6 @@ impl<'t> Checker<'t> {
         }
     }
 
-    fn matches(&mut self, left: &'t Node, right: &'t Node) -> Result<Truth, Fault> {
-        let text = self.text(left)?;
-        let Value::Text(Text::Constant(written)) = self.value(right)? else {
-            return Err(Fault::new(right.at, "the regular expression behind matches must be written out"));
-        };
-        let many = || Fault::new(right.at, format!("there are more than {MAX_PATTERNS} regular expressions"));
-        self.patterns = self.patterns.checked_sub(1).ok_or_else(many)?;
-        let pattern = pattern::compile(&String::from_utf8_lossy(&written)).map_err(|reason| {
-            Fault::new(right.at, format!("this is not a regular expression that can be used: {reason}"))
-        })?;
-        Ok(Truth::Matches(Box::new((text, pattern))))
-    }
-
-    fn contained(&mut self, node: &Node, left: &'t Node, right: &'t Node) -> Result<Truth, Fault> {
-        let list = match self.value(right)? {
-            Value::Networks(networks) => {
-                return Ok(Truth::InNetworks(Box::new((self.address(left)?, networks))));
-            }
-            Value::List(list) => list,
-            Value::Text(_) => {
-                return Err(Fault::new(
-                    node.at,
-                    "in looks into lists and networks; for text, write: text contains part",
-                ));
-            }
-            other => return Err(expected(right.at, "a list or cidr() behind in", &other)),
-        };
-        let value = self.value(left)?;
-        let (what, of) = (value.what(), ElementType::of(&list));
-        Ok(match (value, of) {
-            (Value::Number(number), ElementType::Number) => match constants(list) {
-                Ok(known) => Truth::InNumbers(Box::new((number, known))),
-                Err(List::Range(ends)) => {
-                    // The number is compared with both ends; nothing is counted through.
-                    let number_again = match self.value(left)? {
-                        Value::Number(number) => number,
-                        other => return Err(expected(left.at, "a whole number", &other)),
-                    };
-                    Truth::All(vec![
-                        Truth::Numbers(Comparison::LessOrEqual, Box::new((ends.0, number))),
-                        Truth::Numbers(Comparison::LessOrEqual, Box::new((number_again, ends.1))),
-                    ])
-                }
-                Err(list) => Truth::NumberIn(Box::new((number, list))),
-            },
-            (Value::Number(number), ElementType::Float) => {
-                Truth::FloatIn(Box::new((Float::OfNumber(Box::new(number)), list)))
-            }
-            (Value::Float(float), ElementType::Number | ElementType::Float) => {
-                Truth::FloatIn(Box::new((float, list)))
-            }
-            (Value::Text(text), ElementType::Text) => match constant_texts(list) {
-                Ok(known) => Truth::InTexts(Box::new((text, known))),
-                Err(list) => Truth::TextIn(Box::new((text, list))),
-            },
-            _ => {
-                let of = match of {
-                    ElementType::Truth => "true or false",
-                    ElementType::Number => "whole numbers",
-                    ElementType::Float => "decimal numbers",
-                    ElementType::Text => "texts",
-                };
-                return Err(Fault::new(node.at, format!("in looks for {what} in a list of {of}")));
-            }
-        })
-    }
-
-    /// What is looked for in networks: text, or a struct with an address.
-    fn address(&mut self, node: &'t Node) -> Result<Text, Fault> {
-        if let Some(name) = path(node)
-            && let Ok(id) = self.ds.resolve(&name)
-            && let Some(address) = self.ds.children(Some(id)).find(|&id| self.ds.fields[id].name == "addr")
-        {
-            return Ok(Text::Field(self.ds.accessor(address)));
-        }
-        self.text(node)
-    }
-
     pub(super) fn truth(&mut self, node: &'t Node) -> Result<Truth, Fault> {
         match self.value(node)? {
             Value::Truth(truth) => Ok(truth),
@@ -448,30 +331,10 @@ impl<'t> Checker<'t> {
             other => Err(expected(node.at, "a list", &other)),
         }
     }
-
-    pub(super) fn networks(&self, arguments: &[Node]) -> Result<Networks, Fault> {
-        let mut networks = Vec::new();
-        let written = arguments.iter().flat_map(|node| match &node.kind {
-            Kind::Array(inner) => inner.as_slice(),
-            _ => std::slice::from_ref(node),
-        });
-        for node in written {
-            let Kind::Text(text) = &node.kind else {
-                return Err(Fault::new(
-                    node.at,
-                    "the networks of cidr() must be written out, as \"10.0.0.0/8\"",
-                ));
-            };
-            let wrong =
-                || Fault::new(node.at, format!("{text:?} is no network; write one as \"10.0.0.0/8\""));
-            networks.push(Network::parse(text).ok_or_else(wrong)?);
-        }
-        Ok(Networks::new(networks))
-    }
 }
 
 /// Names joined by dots. `$env` stands for all that there is.
-fn path(node: &Node) -> Option<String> {
+pub(super) fn path(node: &Node) -> Option<String> {
     match &node.kind {
         Kind::Name(name) => Some(name.clone()),
         Kind::Member(of, name) => match path(of)? {
@@ -479,82 +342,5 @@ fn path(node: &Node) -> Option<String> {
             of => Some(format!("{of}.{name}")),
         },
         _ => None,
-    }
-}
-
-pub(super) fn expected(at: usize, wanted: &str, found: &Value) -> Fault {
-    Fault::new(at, format!("expected {wanted}, but this is {}", found.what()))
-}
-
-/// Two values of one type.
-pub(super) enum Alike {
-    Truths(Truth, Truth),
-    Numbers(Number, Number),
-    Floats(Float, Float),
-    Texts(Text, Text),
-}
-
-/// Brings two values to one type: a whole number becomes decimal beside one that is.
-pub(super) fn alike(a: Value, b: Value) -> Result<Alike, (Value, Value)> {
-    Ok(match (a, b) {
-        (Value::Truth(a), Value::Truth(b)) => Alike::Truths(a, b),
-        (Value::Number(a), Value::Number(b)) => Alike::Numbers(a, b),
-        (Value::Float(a), Value::Float(b)) => Alike::Floats(a, b),
-        (Value::Number(a), Value::Float(b)) => Alike::Floats(Float::OfNumber(Box::new(a)), b),
-        (Value::Float(a), Value::Number(b)) => Alike::Floats(a, Float::OfNumber(Box::new(b))),
-        (Value::Text(a), Value::Text(b)) => Alike::Texts(a, b),
-        other => return Err(other),
-    })
-}
-
-fn compare(at: usize, sign: &str, a: Value, b: Value) -> Result<Truth, Fault> {
-    let how = match sign {
-        "==" => Comparison::Equal,
-        "!=" => Comparison::NotEqual,
-        "<" => Comparison::Less,
-        "<=" => Comparison::LessOrEqual,
-        ">" => Comparison::Greater,
-        _ => Comparison::GreaterOrEqual,
-    };
-    match alike(a, b) {
-        Ok(Alike::Numbers(a, b)) => Ok(Truth::Numbers(how, Box::new((a, b)))),
-        Ok(Alike::Floats(a, b)) => Ok(Truth::Floats(how, Box::new((a, b)))),
-        Ok(Alike::Texts(a, b)) => Ok(Truth::Texts(how, Box::new((a, b)))),
-        Ok(Alike::Truths(a, b)) if how == Comparison::Equal => Ok(Truth::Same(Box::new((a, b)))),
-        Ok(Alike::Truths(a, b)) if how == Comparison::NotEqual => {
-            Ok(Truth::Not(Box::new(Truth::Same(Box::new((a, b))))))
-        }
-        Ok(Alike::Truths(..)) => Err(Fault::new(at, format!("{sign} does not work with true or false"))),
-        // Nothing is nil but nil.
-        Err((Value::Nil, Value::Nil)) if how == Comparison::Equal => Ok(Truth::Constant(true)),
-        Err((Value::Nil, _) | (_, Value::Nil)) if how == Comparison::Equal => Ok(Truth::Constant(false)),
-        Err((Value::Nil, _) | (_, Value::Nil)) if how == Comparison::NotEqual => Ok(Truth::Constant(true)),
-        Err((a, b)) => Err(Fault::new(at, format!("{sign} cannot compare {} with {}", a.what(), b.what()))),
-    }
-}
-
-/// The numbers of a list, if they are all written out.
-fn constants(list: List) -> Result<Numbers, List> {
-    let List::Numbers(all) = list else { return Err(list) };
-    let constant = |number: &Number| match number {
-        Number::Constant(value) => Some(*value),
-        _ => None,
-    };
-    match all.iter().map(constant).collect() {
-        Some(constants) => Ok(Numbers::new(constants)),
-        None => Err(List::Numbers(all)),
-    }
-}
-
-/// The texts of a list, if they are all written out.
-fn constant_texts(list: List) -> Result<Texts, List> {
-    let List::Texts(all) = list else { return Err(list) };
-    let constant = |text: &Text| match text {
-        Text::Constant(bytes) => Some(bytes.clone()),
-        _ => None,
-    };
-    match all.iter().map(constant).collect() {
-        Some(constants) => Ok(Texts::new(constants)),
-        None => Err(List::Texts(all)),
     }
 }

@@ -1,8 +1,10 @@
 //! What an expression compiles to: lists. None is ever built for an event: its elements are looked at one by one.
 
 use super::{
-    program::{Context, Element, Failure, Float, Number, Outcome, Piece, Scratch, Truth},
+    number::{Float, Number},
+    program::{Context, Element, Failure, Outcome, Piece, Scratch},
     text::{Text, find, part},
+    truth::Truth,
 };
 use crate::datasource::{Accessor, Kind, Scalar, Value, decode};
 

@@ -2,8 +2,8 @@
 //! event, in the language of expr (<https://expr-lang.org>, version 1.17).
 //!
 //! An expression is compiled before the gadget starts: text to tokens ([`lexer`]), tokens to a tree ([`parser`]), and
-//! the tree to one whose every node knows its type and where its fields lie ([`check`], [`call`]). What cannot work is
-//! refused then, with its place in the text. What is left for an event is to walk that tree ([`program`]): no names,
+//! the tree to one whose every node knows its type and where its fields lie ([`check`]). What cannot work is
+//! refused then, with its place in the text. What is left for an event is to walk that tree ([`truth`]): no names,
 //! no types, no memory asked for.
 //!
 //! Expressions may come from far away. Their length, their depth, the size of what they compile to and the text that
@@ -14,15 +14,20 @@ mod check;
 mod cidr;
 mod lexer;
 mod list;
+mod number;
 mod parser;
 mod program;
+mod search;
 #[cfg(test)]
 mod tests;
 mod text;
+mod truth;
+mod types;
 
 use super::{Operator, Verdict};
-use crate::datasource::{DataSource, Event};
-use program::{Context, Element, Scratch, Truth};
+use crate::datasource::{DataSource, Event, FieldId};
+use program::{Context, Element, Scratch};
+use truth::Truth;
 
 /// Bytes of the longest expression.
 pub const MAX_LENGTH: usize = 16 << 10;
@@ -100,6 +105,15 @@ impl Expression {
         let root = compile(ds, expression).map_err(|fault| Error::new(expression, fault))?;
         Ok(Some(Box::new(Self { root, scratch: Scratch::new(), failed: false })))
     }
+}
+
+/// The fields for which all events that an expression is true for have one value, and that value: those that it
+/// compares with a number that is written out. None if it cannot be read.
+pub fn equalities(ds: &DataSource, expression: &str) -> Vec<(FieldId, String)> {
+    if expression.len() > MAX_LENGTH {
+        return Vec::new();
+    }
+    parser::parse(expression).map(|tree| check::equalities(ds, &tree)).unwrap_or_default()
 }
 
 fn compile(ds: &DataSource, expression: &str) -> Result<Truth, Fault> {

@@ -182,6 +182,26 @@ fn false_for_the_event() {
 }
 
 #[test]
+fn equalities_are_known() {
+    let ds = source();
+    let of = |expression: &str| {
+        let all = equalities(&ds, expression).into_iter();
+        all.map(|(id, value)| format!("{}={value}", ds.fields[id].full_name)).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of("pid == 7 && (3 == fd and ok) && ret != 2"), "proc.pid=7 fd=3");
+    for none in [
+        "pid == 7 || fd == 3",
+        "not (pid == 7)",
+        "let pid = 5; pid == 7",
+        "pid == fd",
+        "pid == 7 ? ok : ok",
+        "pid ==",
+    ] {
+        assert_eq!(of(none), "", "{none}");
+    }
+}
+
+#[test]
 fn nothing_is_no_filter() {
     for empty in ["", " ", "\n"] {
         assert!(Expression::attach(&source(), empty).unwrap().is_none(), "{empty:?}");

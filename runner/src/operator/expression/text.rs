@@ -2,7 +2,9 @@
 
 use super::{
     list::List,
-    program::{Context, Element, Number, Outcome, Piece, Scratch, Truth},
+    number::Number,
+    program::{Context, Element, Outcome, Piece, Scratch},
+    truth::Truth,
 };
 use crate::datasource::{Accessor, Value};
 
