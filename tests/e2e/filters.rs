@@ -4,7 +4,7 @@ use std::{fs::File, process::Command};
 
 use serde_json::Value;
 
-use crate::support::{Igx, TlsServer, handshake, with_example, with_trace_files};
+use crate::support::{Igx, TlsServer, handshake, with_gadget, with_trace_files};
 
 /// Runs a gadget that ends by itself and gives the entries of all its batches.
 fn entries(igx: &Igx, args: &[&str]) -> Vec<Value> {
@@ -82,7 +82,7 @@ fn mistakes_are_told_before_anything_is_shown() {
 
 #[test]
 fn a_snapshot_is_complete_and_ends_by_itself() {
-    let igx = with_example("snapshot_tasks");
+    let igx = with_gadget("examples/snapshot_tasks");
     let all = entries(&igx, &["snapshot_tasks"]);
     let of = |pid: u32| all.iter().find(|task| task["pid"] == pid && task["tid"] == pid);
     let own = of(std::process::id()).unwrap();
@@ -105,7 +105,7 @@ fn a_snapshot_is_complete_and_ends_by_itself() {
 
 #[test]
 fn a_map_is_read_at_intervals_and_sorted_as_the_gadget_says() {
-    let igx = with_example("top_opens");
+    let igx = with_gadget("examples/top_opens");
     let mut run =
         igx.run(&["top_opens", "--host", "-o", "json", "--map-fetch-interval", "100ms", "--comm", "cat"]);
     let busy = |files: &[&str]| assert!(Command::new("cat").args(files).output().unwrap().status.success());
@@ -123,7 +123,7 @@ fn a_map_is_read_at_intervals_and_sorted_as_the_gadget_says() {
 
 #[test]
 fn mistakes_about_batches_are_told() {
-    let igx = with_example("snapshot_tasks");
+    let igx = with_gadget("examples/snapshot_tasks");
     for (arguments, wanted) in [
         (["--sort", "pdi"], "--sort: data source \"tasks\" has no field \"pdi\" (did you mean pid?)"),
         (["--sort", "tsaks:pid"], "--sort: the gadget has no data source \"tsaks\" (did you mean tasks?)"),
@@ -133,7 +133,7 @@ fn mistakes_about_batches_are_told() {
         let said = igx.fails(&[&["run", "snapshot_tasks", "--host"], &arguments[..]].concat());
         assert!(said.contains(wanted), "{arguments:?}: {said}");
     }
-    let igx = with_example("top_opens");
+    let igx = with_gadget("examples/top_opens");
     let said = igx.fails(&["run", "top_opens", "--host", "--map-fetch-interval", "5"]);
     assert!(said.contains("--map-fetch-interval: \"5\" is no duration"), "{said}");
 }

@@ -9,6 +9,7 @@ mod build;
 mod corpus;
 mod docker;
 mod filters;
+mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
@@ -16,6 +17,7 @@ mod inspect_peer;
 mod journey;
 mod loss;
 mod peers;
+mod probes;
 mod publish;
 mod registry;
 mod second_gadget;

@@ -7,6 +7,7 @@ pub mod attach;
 pub mod kernel_btf;
 pub mod load;
 pub mod param;
+pub(crate) mod perf_ring;
 pub mod reader;
 mod ring;
 pub mod socket_filter;
@@ -69,6 +70,7 @@ fn lacks(section: &str) -> &'static str {
     match section.split('/').next().unwrap_or_default() {
         "kprobe" | "kretprobe" => "this kernel has no such function, or no kprobes (CONFIG_KPROBES)",
         "tracepoint" | "tp" | "raw_tracepoint" | "raw_tp" | "tp_btf" => "this kernel has no such tracepoint",
+        "perf_event" => "this kernel has no such performance event, or forbids it (perf_event_paranoid)",
         "iter" => "this kernel has no such iterator (they came with Linux 5.8)",
         "fentry" | "fexit" => {
             "this kernel has no such function, or cannot attach to functions (CONFIG_FTRACE)"

@@ -28,8 +28,16 @@ const WRITE_BYTES: usize = 64 << 10;
 /// costs a fraction of being woken for each. The first one after a pause is taken at once.
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// Reads events, and batches when it is time for them, until it is time to stop or nothing is left to be read. Then
-/// detaches with `detach`. `buffers` are data sources and their maps. Returns how many events perf buffers lost.
+/// Where a run has come to.
+pub(super) enum Turn {
+    /// Everything runs, the guest as well.
+    Started,
+    /// It is time to detach the programs.
+    Detach,
+}
+
+/// Reads events, and batches when it is time for them, until it is time to stop or nothing is left to be read.
+/// `buffers` are data sources and their maps. Returns how many events perf buffers lost.
 #[allow(clippy::too_many_arguments, reason = "one call, of what a run consists of")]
 pub(super) fn read(
     buffers: &[(usize, MapHandle)],
@@ -39,7 +47,7 @@ pub(super) fn read(
     stop: BorrowedFd<'_>,
     deadline: Option<Instant>,
     out: &mut dyn Write,
-    detach: impl FnOnce(),
+    turn: &mut dyn FnMut(Turn),
 ) -> Result<u64, Error> {
     let mut sink = Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None };
     for pipeline in &mut pipelines.list {
@@ -49,6 +57,7 @@ pub(super) fn read(
     sink.flush();
     let now = Instant::now();
     batches.iter_mut().for_each(|batch| batch.schedule.start(now));
+    turn(Turn::Started);
     let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
     let lost = read_buffers(buffers, batches, namespaces, &shared, stop, deadline, &sink)?;
     let (mut sink, pipelines) = (sink.into_inner(), shared.into_inner());
@@ -56,8 +65,11 @@ pub(super) fn read(
         pipelines.push_batch(batch.at, &batch.fetch(namespaces)?, &mut sink.text);
     }
     pipelines.call(Stage::Stop, &mut sink.text)?;
-    detach();
+    turn(Turn::Detach);
     pipelines.call(Stage::PostStop, &mut sink.text)?;
+    if let Some(error) = pipelines.failure() {
+        return Err(error.into());
+    }
     match sink.flushed() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
         _ => Ok(lost),
@@ -108,6 +120,10 @@ fn read_buffers(
     loop {
         let count = reader.consume()?;
         read_batches(batches, namespaces, pipelines, sink)?;
+        if let Some(error) = pipelines.borrow_mut().failure() {
+            sink.borrow_mut().flush();
+            return Err(error.into());
+        }
         match sink.borrow_mut().flushed() {
             // Whoever read the output has had enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(reader.lost()),

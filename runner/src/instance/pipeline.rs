@@ -8,6 +8,7 @@ use super::{
     gadget::{Gadget, Source},
     guest,
     lookup::Containers,
+    policy::{self, Hosted, OnFailure},
     run::{Arrays, Options},
     step::{self, Placed, SharedGuest, Step, rest_names},
 };
@@ -62,6 +63,10 @@ pub(super) struct Pipeline {
     steps: Vec<Step>,
     /// Whether the guest is called for its events.
     guided: bool,
+    /// Whether it is called only for those with bytes behind their struct.
+    only_with_rest: bool,
+    /// The last event that the guest was called for: its memory is that of the next one.
+    spare: Packet,
     rest: Option<Rest>,
     slots: Slots,
     writer: Writer,
@@ -102,7 +107,7 @@ pub fn data_sources(gadget: &Gadget) -> Result<Vec<DataSource>, wasm::Error> {
 pub(super) fn prepare(
     gadget: &Gadget,
     sources: &[Source],
-    mut guest: Option<Guest>,
+    guest: Option<Guest>,
     options: &Options,
     arrays: &Arrays,
     lookup: impl Fn() -> Lookup,
@@ -112,10 +117,11 @@ pub(super) fn prepare(
         |source| enrich(source, &gadget.metadata, Box::new(Containers::new(lookup())), kernel_types);
     let (mut data, mut operators): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
     let mut calls = Vec::new();
-    if let Some(guest) = &mut guest {
-        guest.call(Stage::PreStart, &mut data)?;
-        guest.seal(&data);
-        calls.extend_from_slice(guest.subscriptions());
+    let mut guest = guest.map(|guest| Hosted::new(guest, OnFailure::of(&gadget.metadata)));
+    if let Some(hosted) = &mut guest {
+        hosted.call(Stage::PreStart, Some(&mut data))?;
+        hosted.guest.seal(&data);
+        calls.extend_from_slice(hosted.guest.subscriptions());
     }
     let mut columns =
         fields::select(&data, options.fields.as_deref().unwrap_or_default())?.into_iter().map(Some);
@@ -193,9 +199,14 @@ impl Pipelines {
     pub(super) fn push(&mut self, at: usize, bytes: &[u8], out: &mut Vec<u8>) {
         let Some(pipeline) = self.list.get_mut(at) else { return };
         match &self.guest {
-            Some(guest) if pipeline.guided => {
-                let packet = pipeline.packet(bytes);
-                pipeline.push_payload(Payload::Single(packet), Some(guest), out);
+            Some(guest) if pipeline.guided && !pipeline.passes_by(bytes) => {
+                let mut packet = std::mem::take(&mut pipeline.spare);
+                pipeline.fill(&mut packet, bytes);
+                let mut payload = Payload::Single(packet);
+                pipeline.push_payload(&mut payload, Some(guest), out);
+                if let Payload::Single(packet) = payload {
+                    pipeline.spare = packet;
+                }
                 self.follow(out);
             }
             _ => pipeline.push(bytes, out),
@@ -205,31 +216,41 @@ impl Pipelines {
     /// Takes a batch.
     pub(super) fn push_batch(&mut self, at: usize, events: &[Vec<u8>], out: &mut Vec<u8>) {
         let Some(pipeline) = self.list.get_mut(at) else { return };
-        let packets = events.iter().map(|bytes| pipeline.packet(bytes)).collect();
-        pipeline.push_payload(Payload::Array(packets), self.guest.as_ref(), out);
+        let packet = |bytes: &Vec<u8>| {
+            let mut packet = pipeline.empty();
+            pipeline.fill(&mut packet, bytes);
+            packet
+        };
+        let mut payload = Payload::Array(events.iter().map(packet).collect());
+        pipeline.push_payload(&mut payload, self.guest.as_ref(), out);
         self.follow(out);
     }
 
     /// Calls the guest for a stage of the run; data sources are final by then.
     pub(super) fn call(&mut self, stage: Stage, out: &mut Vec<u8>) -> Result<(), wasm::Error> {
         if let Some(guest) = &self.guest {
-            guest.borrow_mut().call_sealed(stage)?;
+            guest.borrow_mut().call(stage, None)?;
             self.follow(out);
         }
         Ok(())
+    }
+
+    /// Why the run has to end, if the guest failed and the gadget cannot do without it.
+    pub(super) fn failure(&mut self) -> Option<wasm::Error> {
+        self.guest.as_ref()?.borrow_mut().failure()
     }
 
     /// Takes the events that the guest sent.
     fn follow(&mut self, out: &mut Vec<u8>) {
         let Some(guest) = &self.guest else { return };
         for _ in 0..MAX_CHAIN {
-            let next = guest.borrow_mut().emitted();
-            let Some((at, payload)) = next else { return };
+            let next = guest.borrow_mut().guest.emitted();
+            let Some((at, mut payload)) = next else { return };
             if let Some(pipeline) = self.list.get_mut(at) {
-                pipeline.push_payload(payload, Some(guest), out);
+                pipeline.push_payload(&mut payload, Some(guest), out);
             }
         }
-        let left = std::iter::from_fn(|| guest.borrow_mut().emitted()).count();
+        let left = std::iter::from_fn(|| guest.borrow_mut().guest.emitted()).count();
         tracing::warn!("the guest sends events without end: {left} are left out");
     }
 }
@@ -266,6 +287,8 @@ impl Pipeline {
         });
         Ok(Self {
             guided: !calls.is_empty(),
+            only_with_rest: policy::only_with_rest(data),
+            spare: Packet { data: Vec::new(), slots: Slots::new(data.slots) },
             steps: step::steps(operators, calls),
             rest,
             slots: Slots::new(data.slots),
@@ -309,23 +332,34 @@ impl Pipeline {
         }
     }
 
-    /// An event that may be written to, of the kernel's bytes.
-    fn packet(&self, bytes: &[u8]) -> Packet {
-        let mut packet = Packet { data: bytes.to_vec(), slots: Slots::new(self.slot_count) };
+    /// Whether the guest does not want to see this event.
+    #[inline]
+    fn passes_by(&self, bytes: &[u8]) -> bool {
+        self.only_with_rest && bytes.len() <= self.size
+    }
+
+    fn empty(&self) -> Packet {
+        Packet { data: Vec::new(), slots: Slots::new(self.slot_count) }
+    }
+
+    /// Makes `packet` the event of the kernel's bytes.
+    fn fill(&self, packet: &mut Packet, bytes: &[u8]) {
+        packet.data.clear();
+        packet.data.extend_from_slice(bytes);
         if bytes.len() < self.size {
             packet.data.resize(self.size, 0);
         }
+        packet.slots.clear();
         if let Some(rest) = &self.rest {
             rest.fill(&mut packet.slots, &packet.data[self.size..]);
         }
-        packet
     }
 
-    fn push_payload(&mut self, mut payload: Payload, guest: Option<&SharedGuest>, out: &mut Vec<u8>) {
-        if !step::run_with(&mut self.steps, guest, &mut payload, &mut self.dropped) {
+    fn push_payload(&mut self, payload: &mut Payload, guest: Option<&SharedGuest>, out: &mut Vec<u8>) {
+        if !step::run_with(&mut self.steps, guest, payload, &mut self.dropped) {
             return;
         }
-        let packets = match &mut payload {
+        let packets = match payload {
             Payload::Single(packet) => std::slice::from_mut(packet),
             Payload::Array(packets) => packets,
         };

@@ -15,10 +15,11 @@ use std::{
 use super::{
     batch::{Batch, Namespaces},
     containers::Follower,
-    events,
+    events::{self, Turn},
     gadget::{Gadget, Origin, Source},
-    guest::{self, Machine},
+    guest,
     load::{self, Loaded},
+    machine::Machine,
     pipeline, schedule,
 };
 use gadget::metadata::Metadata;
@@ -124,7 +125,7 @@ pub enum Error {
 
 /// What is told to a person beside the events.
 pub enum Notice<'a> {
-    /// All programs are attached.
+    /// All programs are attached, and the guest is ready for what they see.
     Running,
     /// Something that the user should know, one line.
     Warning(&'a str),
@@ -165,7 +166,9 @@ pub fn run(
     if let Some(machine) = &machine {
         let mut machine = machine.borrow_mut();
         for map in &gadget.object.maps {
-            machine.maps.extend(loaded.map(&map.name)?.map(|handle| (map.name.clone(), handle)));
+            if let Some(handle) = loaded.map(&map.name)? {
+                machine.maps.add(&map.name, handle);
+            }
         }
         if !options.host {
             machine.shown = Some((collection.lookup(), options.selector.clone()));
@@ -173,7 +176,7 @@ pub fn run(
     }
     let mut pipelines =
         pipeline::prepare(gadget, &sources, guest, options, &arrays, || collection.lookup(), kernel_types)?;
-    let mut attached = attach::attach(&loaded, &targets)?;
+    let mut attached = attach::attach(&loaded, &targets, &gadget.metadata.programs)?;
     let socket_filters = std::mem::take(&mut attached.socket_filters);
     let follower = Arc::new(Follower {
         selector: if options.host { Selector::default() } else { options.selector.clone() },
@@ -203,11 +206,13 @@ pub fn run(
         );
     }
     let namespaces = Namespaces { collection: &collection, selector: &options.selector, host: options.host };
-    notice(Notice::Running);
+    let mut attached = Some(attached);
+    let turn = &mut |turn| match turn {
+        Turn::Started => notice(Notice::Running),
+        Turn::Detach => drop(attached.take()),
+    };
     let lost_in_perf =
-        events::read(&buffers, &mut batches, &namespaces, &mut pipelines, stop, deadline, out, || {
-            drop(attached)
-        })?;
+        events::read(&buffers, &mut batches, &namespaces, &mut pipelines, stop, deadline, out, turn)?;
 
     let mut summary = Summary::default();
     for (source, pipeline) in sources.iter().zip(&pipelines.list) {

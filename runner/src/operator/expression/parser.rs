@@ -73,6 +73,9 @@ fn precedence(sign: &str) -> Option<u16> {
     })
 }
 
+/// What a sign in front of something makes of it.
+type Prefix = fn(Box<Node>) -> Kind;
+
 struct Parser {
     tokens: Vec<Token>,
     next: usize,
@@ -279,7 +282,7 @@ impl Parser {
 
     fn primary(&mut self) -> Result<Node, Fault> {
         let at = self.at();
-        let prefix: Option<(u16, fn(Box<Node>) -> Kind)> = match self.sign() {
+        let prefix: Option<(u16, Prefix)> = match self.sign() {
             Some("not" | "!") => Some((50, Kind::Not)),
             Some("-") => Some((90, Kind::Negative)),
             Some("+") => Some((90, Kind::Positive)),
