@@ -4,6 +4,7 @@
 //! `unsafe` lives here and in [`crate::socket`] only, where libbpf-rs and nix have no word for something.
 
 pub mod attach;
+mod bpffs;
 pub mod kernel_btf;
 pub mod load;
 pub mod param;
@@ -38,6 +39,8 @@ pub enum Error {
     Iterate { program: String, source: std::io::Error },
     #[error("cannot mount tracefs at /sys/kernel/tracing: {0}; gadgets with tracepoints need it")]
     Tracefs(#[source] std::io::Error),
+    #[error("cannot mount the BPF file system at /sys/fs/bpf: {0}; the gadget shares maps there")]
+    Bpffs(#[source] std::io::Error),
     #[error("cannot use {what}: {source}")]
     Map { what: String, source: libbpf_rs::Error },
     #[error("the gadget's object has no map {0}: it is damaged; remove the image and pull it again")]

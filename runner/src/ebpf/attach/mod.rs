@@ -93,7 +93,9 @@ fn attach_all(
             // Attached by whoever reads what they make.
             "iter" => continue,
             "perf_event" => {
-                let links = perf_event::attach(&program, programs.get(&name));
+                // Described by the name that its section gives it, or its own.
+                let called = section.split_once('/').and_then(|(_, called)| programs.get(called));
+                let links = perf_event::attach(&program, called.or_else(|| programs.get(&name)));
                 let links = links.map_err(|error| Error::Attach { program: name, section, error })?;
                 attached._links.extend(links);
                 continue;
