@@ -9,6 +9,7 @@ mod build;
 mod builder;
 mod corpus;
 mod docker;
+mod filters;
 mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;

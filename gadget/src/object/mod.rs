@@ -79,6 +79,11 @@ impl Kind {
         Some(Self { scalar: Scalar::from_number(number & !Self::ARRAY)?, array })
     }
 
+    /// Whether values have an order: numbers, text, and true or false.
+    pub fn is_comparable(self) -> bool {
+        !self.array && !matches!(self.scalar, Scalar::Bytes | Scalar::Invalid)
+    }
+
     /// Bytes of a value, for kinds that have but one size.
     pub fn size(self) -> Option<usize> {
         use Scalar::*;

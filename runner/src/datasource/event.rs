@@ -209,7 +209,7 @@ fn empty(kind: Kind) -> Value<'static> {
 
 /// Reads `bytes` as a `kind`. Bytes of the wrong length for a number stay bytes.
 #[inline]
-fn decode(kind: Kind, bytes: &[u8]) -> Value<'_> {
+pub(crate) fn decode(kind: Kind, bytes: &[u8]) -> Value<'_> {
     macro_rules! number {
         ($ty:ty, $variant:ident, $as:ty) => {
             match bytes.try_into() {

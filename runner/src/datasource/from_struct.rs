@@ -2,7 +2,7 @@
 
 use gadget::{
     metadata::{self, Metadata},
-    object::{Enumeration, MapIter, StructField, Tracer},
+    object::{Enumeration, Iter, MapIter, StructField, Tracer},
 };
 
 use super::{Annotations, DataSource, Field, FieldId, Place, Scalar, SourceKind};
@@ -40,6 +40,16 @@ impl DataSource {
         let mut enums = Vec::new();
         source.add_struct(&iter.key, 0, metadata, &mut enums);
         source.add_struct(&iter.value, iter.key_size, metadata, &mut enums);
+        (source, enums)
+    }
+
+    /// The data source that running iterators makes, and its enum fields.
+    pub fn from_iter(iter: &Iter, metadata: &Metadata) -> (Self, Vec<EnumField>) {
+        let mut source = Self::new(&iter.name, SourceKind::Array);
+        source.static_size = iter.size as usize;
+        source.annotate(metadata);
+        let mut enums = Vec::new();
+        source.add_struct(&iter.structure, 0, metadata, &mut enums);
         (source, enums)
     }
 

@@ -9,18 +9,21 @@ mod from_struct;
 mod names;
 mod nearest;
 mod packet;
+mod per_source;
 #[cfg(test)]
 pub(crate) mod sample;
 mod template;
 
 use std::collections::BTreeMap;
 
+pub(crate) use event::decode;
 pub use event::{Accessor, Event, Slot, Slots, Value};
 pub use from_struct::EnumField;
 pub use gadget::object::{Kind, Scalar};
 pub use names::UnknownField;
 pub use nearest::{Suggestion, nearest};
 pub use packet::{MAX_TEXT, Packet};
+pub use per_source::{UnknownSource, per_source};
 pub use template::Annotations;
 
 /// Whether events come one by one or in batches.

@@ -44,15 +44,27 @@ pub enum UnknownField {
 }
 
 impl DataSource {
-    /// The field that `typed` means: a full name or else an alias, in any case. Of several fields with the alias, a
-    /// visible one is meant rather than a hidden one, then the one with the fewest parents, then the first: always
-    /// the same.
+    /// The field that `typed` means: a full name, or else an alias, or else a full name without the parts in its
+    /// middle, in any case. Of several fields, a visible one is meant rather than a hidden one, then the one with the
+    /// fewest parents, then the first: always the same.
     ///
     /// # Errors
     ///
     /// When no field with a value is called so; with the names that may have been meant.
     pub fn resolve(&self, typed: &str) -> Result<FieldId, UnknownField> {
         self.find(typed).ok_or_else(|| self.unknown(typed))
+    }
+
+    /// As [`Self::resolve`], but where another field is shown in place of the one that is meant (`columns.replace`),
+    /// that one: what a person sees is what is compared.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::resolve`].
+    pub fn resolve_shown(&self, typed: &str) -> Result<FieldId, UnknownField> {
+        let id = self.resolve(typed)?;
+        let shown = self.fields[id].annotations.get("columns.replace").and_then(|other| self.field(other));
+        Ok(shown.unwrap_or(id))
     }
 
     /// The shortest name that leads back to the field: its alias if that means this field, else its full name.
@@ -111,10 +123,23 @@ impl DataSource {
         if let Some(id) = self.field(typed).filter(|&id| self.has_value(id)) {
             return Some(id);
         }
+        let is_called = |id: FieldId| self.alias(id).is_some_and(|alias| alias.eq_ignore_ascii_case(typed));
+        self.foremost(self.with_value().filter(|&id| is_called(id))).or_else(|| self.shortened(typed))
+    }
+
+    /// The field that is meant by a name without the parts in its middle: `proc.uid` for `proc.creds.uid`.
+    fn shortened(&self, typed: &str) -> Option<FieldId> {
+        let (group, member) = typed.rsplit_once('.')?;
+        let prefix = format!("{}.", self.fields[self.field(group)?].full_name);
+        self.foremost(self.with_value().filter(|&id| {
+            let field = &self.fields[id];
+            field.full_name.starts_with(&prefix) && field.name.eq_ignore_ascii_case(member)
+        }))
+    }
+
+    fn foremost(&self, ids: impl Iterator<Item = FieldId>) -> Option<FieldId> {
         let depth = |id: FieldId| self.fields[id].full_name.matches('.').count();
-        self.with_value()
-            .filter(|&id| self.alias(id).is_some_and(|alias| alias.eq_ignore_ascii_case(typed)))
-            .min_by_key(|&id| (!self.is_visible(id), depth(id), id))
+        ids.min_by_key(|&id| (!self.is_visible(id), depth(id), id))
     }
 
     fn unknown(&self, typed: &str) -> UnknownField {
@@ -175,6 +200,23 @@ mod tests {
         assert_eq!(resolve(&source, "pid"), own);
         source.fields[own.unwrap()].hidden = true;
         assert_eq!(resolve(&source, "pid"), parent);
+    }
+
+    #[test]
+    fn parts_in_the_middle_may_be_left_out() {
+        let source = sample::sni();
+        for (typed, meant) in [
+            ("proc.uid", "proc.creds.uid"),
+            ("PROC.User", "proc.creds.user"),
+            ("k8s.kind", "k8s.owner.kind"),
+            ("proc.comm", "proc.comm"),
+            ("proc.parent.tid", "proc.parent.tid"),
+        ] {
+            assert_eq!(resolve(&source, typed), source.field(meant), "{typed}");
+        }
+        for unknown in ["proc.name", "proc.", ".uid", "nosuch.uid", "creds.uid"] {
+            assert_eq!(resolve(&source, unknown), None, "{unknown}");
+        }
     }
 
     #[test]

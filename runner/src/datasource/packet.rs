@@ -26,6 +26,11 @@ impl Packet {
         Event { data: &self.data, slots: &mut self.slots }
     }
 
+    /// A field's value.
+    pub fn value(&self, field: &Accessor) -> Value<'_> {
+        field.of(&self.data, &self.slots)
+    }
+
     /// Bytes of memory that it takes, roughly.
     pub fn size(&self) -> usize {
         self.data.len() + self.slots.size() + size_of::<Self>()

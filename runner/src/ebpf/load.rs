@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, os::fd::BorrowedFd};
 use gadget::object::Object;
 use libbpf_rs::{MapCore, MapHandle, ObjectBuilder, OpenObject, ProgramType};
 
-use super::{Error, kernel_btf::ObjectBtf};
+use super::{Error, bpffs, kernel_btf::ObjectBtf};
 
 /// Ring buffers of tracers are given at least this many bytes (a power of two): room for what arrives while the
 /// reader is not scheduled, at the price of as much memory.
@@ -45,7 +45,12 @@ impl Loader<'_> {
         self.set_program_types(&mut open);
         self.set_variables(&mut open, object)?;
         self.set_maps(&mut open, object)?;
-        let object = open.load().map_err(|error| Error::Load { error })?;
+        let object = if open.maps().any(|map| bpffs::is_shared(&map)) {
+            bpffs::with_bpffs(|| open.load()).map_err(Error::Bpffs)?
+        } else {
+            open.load()
+        };
+        let object = object.map_err(|error| Error::Load { error })?;
         Ok(LoadedGadget { object: Some(object) })
     }
 

@@ -4,6 +4,7 @@
 //! `unsafe` lives here and in [`crate::socket`] only, where libbpf-rs and nix have no word for something.
 
 pub mod attach;
+mod bpffs;
 pub mod kernel_btf;
 pub mod load;
 pub mod param;
@@ -32,8 +33,14 @@ pub enum Error {
     Attach { program: String, section: String, error: libbpf_rs::Error },
     #[error("program {program} is of a kind that this version cannot attach: section {section}")]
     UnsupportedProgram { program: String, section: String },
+    #[error("the gadget's object has no program {0}: it is damaged; remove the image and pull it again")]
+    NoProgram(String),
+    #[error("cannot read the list that program {program} makes: {source}")]
+    Iterate { program: String, source: std::io::Error },
     #[error("cannot mount tracefs at /sys/kernel/tracing: {0}; gadgets with tracepoints need it")]
     Tracefs(#[source] std::io::Error),
+    #[error("cannot mount the BPF file system at /sys/fs/bpf: {0}; the gadget shares maps there")]
+    Bpffs(#[source] std::io::Error),
     #[error("cannot use {what}: {source}")]
     Map { what: String, source: libbpf_rs::Error },
     #[error("the gadget's object has no map {0}: it is damaged; remove the image and pull it again")]
@@ -66,6 +73,8 @@ fn lacks(section: &str) -> &'static str {
     match section.split('/').next().unwrap_or_default() {
         "kprobe" | "kretprobe" => "this kernel has no such function, or no kprobes (CONFIG_KPROBES)",
         "tracepoint" | "tp" | "raw_tracepoint" | "raw_tp" | "tp_btf" => "this kernel has no such tracepoint",
+        "perf_event" => "this kernel has no such performance event, or forbids it (perf_event_paranoid)",
+        "iter" => "this kernel has no such iterator (they came with Linux 5.8)",
         "fentry" | "fexit" => {
             "this kernel has no such function, or cannot attach to functions (CONFIG_FTRACE)"
         }

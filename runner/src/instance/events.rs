@@ -8,12 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::MapHandle;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{pipeline::Pipelines, run::Error};
+use super::{
+    batch::{Batch, Namespaces},
+    pipeline::Pipelines,
+    run::Error,
+};
 use crate::{
-    ebpf::{self, Reader, reader},
+    ebpf::{Reader, reader},
     wasm::Stage,
 };
 
@@ -32,11 +36,13 @@ pub(super) enum Turn {
     Detach,
 }
 
-/// Reads events until it is time to stop, and reads the maps `batches`: data source, map, and bytes of a value.
-/// `buffers` are read while the gadget runs. Returns how many events perf buffers lost.
+/// Reads events, and batches when it is time for them, until it is time to stop or nothing is left to be read.
+/// `buffers` are data sources and their maps. Returns how many events perf buffers lost.
+#[allow(clippy::too_many_arguments, reason = "one call, of what a run consists of")]
 pub(super) fn read(
     buffers: &[(usize, MapHandle)],
-    batches: &[(usize, MapHandle, usize)],
+    batches: &mut [Batch],
+    namespaces: &Namespaces<'_>,
     pipelines: &mut Pipelines,
     stop: BorrowedFd<'_>,
     deadline: Option<Instant>,
@@ -49,12 +55,14 @@ pub(super) fn read(
     }
     pipelines.call(Stage::Start, &mut sink.text)?;
     sink.flush();
+    let now = Instant::now();
+    batches.iter_mut().for_each(|batch| batch.schedule.start(now));
     turn(Turn::Started);
     let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
-    let lost = read_buffers(buffers, &shared, stop, deadline, &sink)?;
+    let lost = read_buffers(buffers, batches, namespaces, &shared, stop, deadline, &sink)?;
     let (mut sink, pipelines) = (sink.into_inner(), shared.into_inner());
-    for (at, map, value_size) in batches {
-        pipelines.push_batch(*at, &elements(map, *value_size)?, &mut sink.text);
+    for batch in batches.iter().filter(|batch| batch.schedule.at_end) {
+        pipelines.push_batch(batch.at, &batch.fetch(namespaces)?, &mut sink.text);
     }
     pipelines.call(Stage::Stop, &mut sink.text)?;
     turn(Turn::Detach);
@@ -68,25 +76,26 @@ pub(super) fn read(
     }
 }
 
-/// All elements of a map, key and value one behind the other.
-fn elements(map: &MapHandle, value_size: usize) -> Result<Vec<Vec<u8>>, Error> {
-    let failed = |source| {
-        let what = format!("the map {}", map.name().to_string_lossy());
-        Error::Ebpf(ebpf::Error::Map { what, source })
-    };
-    let mut elements = Vec::new();
-    for mut key in map.keys() {
-        // One that went away since its key was read is left out.
-        if let Some(value) = map.lookup(&key, MapFlags::ANY).map_err(failed)? {
-            key.extend_from_slice(value.get(..value_size).unwrap_or(&value));
-            elements.push(key);
-        }
+/// Reads the batches for which it is time.
+fn read_batches(
+    batches: &mut [Batch],
+    namespaces: &Namespaces<'_>,
+    pipelines: &RefCell<&mut Pipelines>,
+    sink: &RefCell<Sink<'_>>,
+) -> Result<(), Error> {
+    let now = Instant::now();
+    for batch in batches.iter_mut().filter(|batch| batch.schedule.next().is_some_and(|next| next <= now)) {
+        let entries = batch.fetch(namespaces)?;
+        batch.schedule.taken(now);
+        pipelines.borrow_mut().push_batch(batch.at, &entries, &mut sink.borrow_mut().text);
     }
-    Ok(elements)
+    Ok(())
 }
 
 fn read_buffers(
     buffers: &[(usize, MapHandle)],
+    batches: &mut [Batch],
+    namespaces: &Namespaces<'_>,
     pipelines: &RefCell<&mut Pipelines>,
     stop: BorrowedFd<'_>,
     deadline: Option<Instant>,
@@ -110,6 +119,7 @@ fn read_buffers(
     let mut stopped = false;
     loop {
         let count = reader.consume()?;
+        read_batches(batches, namespaces, pipelines, sink)?;
         if let Some(error) = pipelines.borrow_mut().failure() {
             sink.borrow_mut().flush();
             return Err(error.into());
@@ -120,9 +130,17 @@ fn read_buffers(
             result => result.map_err(Error::Write)?,
         }
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        if stopped || left == Some(Duration::ZERO) {
+        // A snapshot is complete once all of it is read.
+        let complete =
+            buffers.is_empty() && !batches.is_empty() && batches.iter().all(|batch| batch.schedule.is_done());
+        if stopped || complete || left == Some(Duration::ZERO) {
             return Ok(reader.lost());
         }
+        let next_batch = batches.iter().filter_map(|batch| batch.schedule.next()).min();
+        let left = match next_batch.map(|next| next.saturating_duration_since(Instant::now())) {
+            Some(next) => Some(left.map_or(next, |left| left.min(next))),
+            None => left,
+        };
         // In a hurry, the kernel's buffers are not polled but looked at again after a rest.
         let rest = if count > 0 { PERIOD.checked_sub(taken.elapsed()) } else { None };
         if let Some(rest) = rest {

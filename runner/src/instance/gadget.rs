@@ -27,9 +27,7 @@ pub enum Error {
     Object { image: String, source: object::Error },
     #[error("{0} has neither an eBPF program nor a guest: this version runs only gadgets that have one")]
     NoObject(String),
-    #[error(
-        "{0} has nothing to show: its object defines no tracer (this version runs no snapshots or top gadgets)"
-    )]
+    #[error("{0} has nothing to show: its object defines no tracer, no snapshotter and no map iterator")]
     NoTracer(String),
 }
 
@@ -74,6 +72,8 @@ pub enum Origin {
         /// Bytes of a value: those of a key come before it.
         value_size: usize,
     },
+    /// The lists that these iterator programs make, one behind the other.
+    Iterators(Vec<String>),
     /// The gadget's guest.
     Guest,
 }
@@ -109,10 +109,17 @@ impl Gadget {
             None if image.wasm.is_some() => Object::default(),
             None => return Err(Error::NoObject(name())),
         };
-        // Whether it has something to show, only its guest knows. Maps are read for guests only: nothing else here
-        // shows batches yet.
-        if object.tracers.is_empty() && image.wasm.is_none() {
+        // Whether it has something to show, only its guest knows.
+        let shows = !object.tracers.is_empty() || !object.map_iters.is_empty() || !object.iters.is_empty();
+        if !shows && image.wasm.is_none() {
             return Err(Error::NoTracer(name()));
+        }
+        for iter in object.iters.iter().filter(|iter| iter.legacy) {
+            tracing::debug!(
+                "{}: {:?} is declared as a snapshotter, an older name for iterators",
+                name(),
+                iter.name
+            );
         }
         let sources = object
             .tracers
@@ -125,6 +132,10 @@ impl Gadget {
                 let (data, enums) = DataSource::from_map_iter(iter, &metadata);
                 let (map, value_size) = (iter.map.clone(), iter.value_size as usize);
                 Source { data, enums, origin: Origin::Map { map, value_size } }
+            }))
+            .chain(object.iters.iter().map(|iter| {
+                let (data, enums) = DataSource::from_iter(iter, &metadata);
+                Source { data, enums, origin: Origin::Iterators(iter.programs.clone()) }
             }))
             .collect();
         Ok(Self::new(image, metadata, object, sources))

@@ -8,6 +8,7 @@ use libbpf_rs::MapHandle;
 use super::{
     containers::{self, FILTER_MAP},
     gadget::Gadget,
+    handover,
     run::{Error, Options},
 };
 use crate::{
@@ -94,9 +95,10 @@ fn load_object(
 ) -> Result<(LoadedGadget, Option<MapHandle>), Error> {
     let filter_map = if gadget.has_map(FILTER_MAP) { Some(containers::filter_map()?) } else { None };
 
+    let handed = handover::params(gadget, options);
     let mut loader = Loader { btf: types, ..Loader::default() };
     for param in gadget.params.iter().filter(|p| !p.variable.is_empty()) {
-        if let Some(value) = options.params.get(&param.key) {
+        if let Some(value) = options.params.get(&param.key).or_else(|| handed.get(&param.variable)) {
             let bytes = param::encode(&param.key, &param.kind, param.size, value)?;
             loader.variables.push((param.variable.clone(), bytes));
         }

@@ -2,11 +2,13 @@
 //!
 //! Everything that `igx run` does can be called from here: [`resolve`] an image, [`Gadget::open`] it, [`run`] it.
 
+mod batch;
 mod builtin;
 mod containers;
 mod events;
 mod gadget;
 mod guest;
+mod handover;
 mod load;
 mod lookup;
 mod machine;
@@ -15,6 +17,7 @@ mod pipeline;
 mod policy;
 mod resolve;
 mod run;
+mod schedule;
 mod step;
 mod syscall;
 
@@ -22,4 +25,4 @@ pub use builtin::{NAME as BUILT_IN, image as built_in_image};
 pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};
 pub use pipeline::{Error as PrepareError, data_sources};
 pub use resolve::{Error as ResolveError, resolve};
-pub use run::{Error, Loss, Notice, Options, Summary, run};
+pub use run::{Arrays, Error, Loss, Notice, Options, Summary, run};

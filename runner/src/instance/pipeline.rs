@@ -9,18 +9,23 @@ use super::{
     guest,
     lookup::Containers,
     policy::{self, Hosted, OnFailure},
-    run::Options,
+    run::{Arrays, Options},
     step::{self, Placed, SharedGuest, Step, rest_names},
 };
 use crate::{
     container::Lookup,
-    datasource::{DataSource, EnumField, Event, FieldId, Packet, Slot, Slots},
+    datasource::{
+        DataSource, EnumField, Event, FieldId, Packet, Slot, Slots, SourceKind, UnknownSource, per_source,
+    },
     operator::{
         Operator, Verdict,
         enrich::{ContainerFields, ContainerLookup, Enrich, Place},
         enums::{self, Enums},
+        expression::{self, Expression},
         filter::{self, Filter},
         format::Format,
+        limit::{self, Limit},
+        sort::{self, Sort},
         users::Users,
     },
     output::{self, Mode, Writer, fields},
@@ -33,6 +38,14 @@ use crate::{
 pub enum Error {
     #[error(transparent)]
     Filter(#[from] filter::Error),
+    #[error(transparent)]
+    Expression(#[from] expression::Error),
+    #[error(transparent)]
+    Sort(#[from] sort::Error),
+    #[error(transparent)]
+    Limit(#[from] limit::Error),
+    #[error(transparent)]
+    Source(#[from] UnknownSource),
     #[error(transparent)]
     Output(#[from] output::Error),
     #[error(transparent)]
@@ -96,12 +109,13 @@ pub(super) fn prepare(
     sources: &[Source],
     guest: Option<Guest>,
     options: &Options,
+    arrays: &Arrays,
     lookup: impl Fn() -> Lookup,
     kernel_types: Option<&[u8]>,
 ) -> Result<Pipelines, Error> {
     let enriched =
         |source| enrich(source, &gadget.metadata, Box::new(Containers::new(lookup())), kernel_types);
-    let (mut data, operators): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
+    let (mut data, mut operators): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
     let mut calls = Vec::new();
     let mut guest = guest.map(|guest| Hosted::new(guest, OnFailure::of(&gadget.metadata)));
     if let Some(hosted) = &mut guest {
@@ -111,6 +125,7 @@ pub(super) fn prepare(
     }
     let mut columns =
         fields::select(&data, options.fields.as_deref().unwrap_or_default())?.into_iter().map(Some);
+    arrange(&data, &mut operators, arrays)?;
     let mut list = Vec::new();
     for (at, (data, operators)) in data.iter().zip(operators).enumerate() {
         let calls = calls.iter().filter(|call| call.source == at).copied().collect();
@@ -118,6 +133,25 @@ pub(super) fn prepare(
         list.push(Pipeline::new(data, operators, calls, columns, options)?);
     }
     Ok(Pipelines { list, guest: guest.map(|guest| Rc::new(RefCell::new(guest))) })
+}
+
+/// Adds what sorts and cuts the batches of the data sources that have any.
+fn arrange(data: &[DataSource], operators: &mut [Vec<Placed>], options: &Arrays) -> Result<(), Error> {
+    let arrays: Vec<usize> = (0..data.len()).filter(|&at| data.get(at).is_some_and(is_array)).collect();
+    let names: Vec<&str> = arrays.iter().filter_map(|&at| Some(data.get(at)?.name.as_str())).collect();
+    let sort = per_source("sort", &options.sort, ';', &names)?;
+    let limit = per_source("max-entries", &options.max_entries, ',', &names)?;
+    for (at, (sort, limit)) in arrays.into_iter().zip(sort.into_iter().zip(limit)) {
+        let (Some(data), Some(operators)) = (data.get(at), operators.get_mut(at)) else { continue };
+        operators.extend(Sort::attach(data, sort.unwrap_or_default())?.map(|sort| (9500, sort)));
+        operators.extend(Limit::attach(limit.unwrap_or("-1"))?.map(|limit| (9600, limit)));
+    }
+    Ok(())
+}
+
+/// Whether a data source has batches to show.
+fn is_array(data: &DataSource) -> bool {
+    data.kind == SourceKind::Array && !data.unreferenced
 }
 
 /// The operators that add to a data source, and what they make of it.
@@ -232,6 +266,9 @@ impl Pipeline {
     ) -> Result<Self, Error> {
         if let Some(rules) = options.filters.get(&data.name) {
             operators.extend(Filter::attach(data, rules)?.map(|filter| (9000, filter)));
+        }
+        if let Some(expression) = options.expressions.get(&data.name) {
+            operators.extend(Expression::attach(data, expression)?.map(|filter| (9000, filter)));
         }
         let mode = match columns {
             // Only tables have columns to choose: the other modes show every field of every data source.

@@ -13,14 +13,17 @@ use std::{
 };
 
 use super::{
+    batch::{Batch, Namespaces},
     containers::Follower,
     events::{self, Turn},
     gadget::{Gadget, Origin, Source},
     guest,
     load::{self, Loaded},
     machine::Machine,
-    pipeline,
+    pipeline, schedule,
 };
+use gadget::metadata::Metadata;
+
 use crate::{
     container::{self, Collection, Selector},
     ebpf::{self, ObjectBtf, attach},
@@ -42,6 +45,10 @@ pub struct Options {
     pub params: BTreeMap<String, String>,
     /// Filter rules, such as `name~example`, by data source.
     pub filters: BTreeMap<String, String>,
+    /// Filter expressions, such as `proc.uid == 0`, by data source.
+    pub expressions: BTreeMap<String, String>,
+    /// How what comes in batches is read and shown.
+    pub arrays: Arrays,
     /// Columns, such as `+timestamp,-tid` or `open:comm,fname;start:comm`.
     pub fields: Option<String>,
     /// How events are written.
@@ -54,6 +61,20 @@ pub struct Options {
     pub containers: container::Config,
     /// Where what is learnt about this kernel is kept.
     pub cache: Option<PathBuf>,
+}
+
+/// How what comes in batches is read and shown. Each is text as on the command line, and may differ by data source;
+/// what is empty is as the gadget says, or as it is for all gadgets.
+#[derive(Clone, Debug, Default)]
+pub struct Arrays {
+    /// Fields to sort by, such as `reads,-pid` or `files:reads;sockets:-port`.
+    pub sort: String,
+    /// How many entries of a batch are shown, such as `20` or `files:20,sockets:5`; all if it is -1.
+    pub max_entries: String,
+    /// How often maps are read, such as `500ms`; never before the end if it is 0.
+    pub fetch_interval: String,
+    /// How often maps are read at most; without end if it is 0.
+    pub fetch_count: String,
 }
 
 /// What a run lost, by reason.
@@ -98,6 +119,8 @@ pub enum Error {
     Wait(#[source] nix::Error),
     #[error(transparent)]
     Guest(#[from] wasm::Error),
+    #[error(transparent)]
+    Schedule(#[from] schedule::Error),
     #[error("preparing the run failed: a thread ended unexpectedly")]
     Thread,
 }
@@ -125,6 +148,8 @@ pub fn run(
     let (sources, guest, machine) = start_guest(gadget, options)?;
     let settings = guest.as_ref().map(|guest| guest.config().clone()).unwrap_or_default();
     let targets = gadget.attach_targets(&settings);
+    let arrays = options.arrays.or_defaults(&gadget.metadata);
+    let schedules = schedule::schedules(&sources, &arrays)?;
     let deadline = options.timeout.and_then(|t| Instant::now().checked_add(t));
     // Neither needs the other, and both take some milliseconds.
     let (collection, loaded) = thread::scope(|scope| {
@@ -152,8 +177,8 @@ pub fn run(
         }
     }
     let mut pipelines =
-        pipeline::prepare(gadget, &sources, guest, options, || collection.lookup(), kernel_types)?;
-    let mut attached = attach::attach(&loaded, &targets)?;
+        pipeline::prepare(gadget, &sources, guest, options, &arrays, || collection.lookup(), kernel_types)?;
+    let mut attached = attach::attach(&loaded, &targets, &gadget.metadata.programs)?;
     let socket_filters = std::mem::take(&mut attached.socket_filters);
     let follower = Arc::new(Follower {
         selector: if options.host { Selector::default() } else { options.selector.clone() },
@@ -171,20 +196,25 @@ pub fn run(
 
     let map = |name: &str| loaded.map(name)?.ok_or_else(|| ebpf::Error::NoMap(name.to_owned()));
     let mut buffers = Vec::new();
-    let mut batches = Vec::new();
     for (at, source) in sources.iter().enumerate() {
-        match &source.origin {
-            Origin::Buffer(name) => buffers.push((at, map(name)?)),
-            Origin::Map { map: name, value_size } => batches.push((at, map(name)?, *value_size)),
-            Origin::Guest => {}
+        if let Origin::Buffer(name) = &source.origin {
+            buffers.push((at, map(name)?));
         }
     }
+    let mut batches = Vec::new();
+    for ((at, source), schedule) in sources.iter().enumerate().zip(schedules) {
+        batches.extend(
+            schedule.map(|s| Batch::open(at, source, s, &loaded, &gadget.object)).transpose()?.flatten(),
+        );
+    }
+    let namespaces = Namespaces { collection: &collection, selector: &options.selector, host: options.host };
     let mut attached = Some(attached);
     let turn = &mut |turn| match turn {
         Turn::Started => notice(Notice::Running),
         Turn::Detach => drop(attached.take()),
     };
-    let lost_in_perf = events::read(&buffers, &batches, &mut pipelines, stop, deadline, out, turn)?;
+    let lost_in_perf =
+        events::read(&buffers, &mut batches, &namespaces, &mut pipelines, stop, deadline, out, turn)?;
 
     let mut summary = Summary::default();
     for (source, pipeline) in sources.iter().zip(&pipelines.list) {
@@ -199,6 +229,22 @@ pub fn run(
     summary.loss.unheld_starts = collection.unheld();
     summary.loss.no_room_for_owner = owner.as_ref().map_or(0, SocketOwner::lost);
     Ok(summary)
+}
+
+impl Arrays {
+    /// With what gadget.yaml says where a person says nothing.
+    pub(super) fn or_defaults(&self, metadata: &Metadata) -> Self {
+        let or = |given: &String, key: &str| {
+            let default = || metadata.param_defaults.get(key).cloned().unwrap_or_default();
+            if given.is_empty() { default() } else { given.clone() }
+        };
+        Self {
+            sort: or(&self.sort, "operator.sort.sort"),
+            max_entries: or(&self.max_entries, "operator.limiter.max-entries"),
+            fetch_interval: or(&self.fetch_interval, "operator.oci.ebpf.map-fetch-interval"),
+            fetch_count: or(&self.fetch_count, "operator.oci.ebpf.map-fetch-count"),
+        }
+    }
 }
 
 /// The data sources, with what the gadget's guest adds, and the guest. One that was started to learn what it adds is

@@ -95,6 +95,9 @@ pub(super) fn run_with(
             Payload::Array(packets) => {
                 let before = packets.len();
                 packets.retain_mut(keep);
+                if let Step::Operators(operators) = step {
+                    operators.iter_mut().for_each(|operator| operator.arrange(packets));
+                }
                 *dropped += (before - packets.len()) as u64;
             }
         }

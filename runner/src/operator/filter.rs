@@ -9,7 +9,7 @@ use regex::bytes::Regex;
 
 use crate::datasource::{Accessor, DataSource, Event, FieldId, Kind, Scalar, UnknownField, Value};
 
-use super::{Operator, Verdict};
+use super::{Operator, Verdict, pattern};
 
 /// Why a filter cannot be used. Each message quotes the rule.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,18 @@ impl Filter {
     }
 }
 
+/// The fields for which all events that a filter lets through have one value, and that value. Rules that cannot be
+/// read are left out.
+pub fn equalities(ds: &DataSource, filter: &str) -> Vec<(FieldId, String)> {
+    let equality = |rule: String| {
+        let (name, value) = rule.split_once('=')?;
+        let value = value.strip_prefix('=').unwrap_or(value);
+        (!name.ends_with(OPERATOR_CHARS) && !value.starts_with(OPERATOR_CHARS))
+            .then(|| Some((ds.resolve_shown(name).ok()?, value.to_owned())))?
+    };
+    split(filter).into_iter().filter_map(equality).collect()
+}
+
 impl Operator for Filter {
     fn name(&self) -> &'static str {
         "filter"
@@ -132,7 +144,7 @@ impl Rule {
         }
         let operation = operation(operator)
             .ok_or_else(|| Error::Operator { rule: rule.to_owned(), operator: operator.to_owned() })?;
-        let id = find(ds, name).map_err(|source| Error::Field { rule: rule.to_owned(), source })?;
+        let id = ds.resolve_shown(name).map_err(|source| Error::Field { rule: rule.to_owned(), source })?;
         let field = ds.accessor(id);
         let context = Context { rule, field: &ds.fields[id].full_name, source: &ds.name, kind: field.kind() };
         Ok(Self { field, test: Test::compile(&context, &operation, value)? })
@@ -151,13 +163,6 @@ fn operation(operator: &str) -> Option<Operation> {
         "!~" => return Some(Operation::MatchesNot),
         _ => return None,
     }))
-}
-
-/// The field that a rule names. Where another one is shown in its place (`columns.replace`), that is compared.
-fn find(ds: &DataSource, name: &str) -> Result<FieldId, UnknownField> {
-    let id = ds.resolve(name)?;
-    let shown = ds.fields[id].annotations.get("columns.replace").and_then(|other| ds.field(other));
-    Ok(shown.unwrap_or(id))
 }
 
 /// What the errors of one rule tell.
@@ -186,10 +191,10 @@ impl Context<'_> {
     }
 
     fn regex(&self, value: &str) -> Result<Regex, Error> {
-        Regex::new(value).map_err(|error| Error::Regex {
+        pattern::compile(value).map_err(|reason| Error::Regex {
             rule: self.rule.to_owned(),
             value: value.to_owned(),
-            reason: error.to_string(),
+            reason,
         })
     }
 }
@@ -215,7 +220,7 @@ impl Test {
     fn compile(context: &Context<'_>, operation: &Operation, value: &str) -> Result<Self, Error> {
         let (rule, field) = (context.rule.to_owned(), context.field.to_owned());
         let scalar = context.kind.scalar;
-        if context.kind.array || matches!(scalar, Scalar::Bytes | Scalar::Invalid) {
+        if !context.kind.is_comparable() {
             let source_name = context.source.to_owned();
             return Err(Error::Kind { rule, field, source_name, kind: context.kind() });
         }

@@ -116,6 +116,17 @@ fn all_rules_must_hold() {
 }
 
 #[test]
+fn equalities_are_known() {
+    let ds = source();
+    let of = |filter: &str| {
+        let all = equalities(&ds, filter).into_iter();
+        all.map(|(id, value)| format!("{}={value}", ds.fields[id].full_name)).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of("fd==3,proc.pid=7,ret!=2,load<=1,fname~x=y,nosuch==1,pid"), "fd=3 proc.pid=7");
+    assert_eq!(of("fd===3,fd!=4,ret>=1,fname!~a"), "");
+}
+
+#[test]
 fn no_rules_no_filter() {
     for empty in ["", ",", ",,"] {
         assert!(Filter::attach(&source(), empty).unwrap().is_none(), "{empty:?}");

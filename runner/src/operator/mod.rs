@@ -7,13 +7,17 @@
 
 pub mod enrich;
 pub mod enums;
+pub mod expression;
 pub mod filter;
 pub mod format;
+pub mod limit;
+mod pattern;
+pub mod sort;
 #[cfg(test)]
 mod testing;
 pub mod users;
 
-use crate::datasource::{Annotations, DataSource, Event, FieldId, Scalar};
+use crate::datasource::{Annotations, DataSource, Event, FieldId, Packet, Scalar};
 
 /// Whether an event goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,9 @@ pub trait Operator: Send {
 
     /// Looks at one event, and fills the slots of the fields that this operator added. On the hot path.
     fn process(&mut self, event: &mut Event<'_>) -> Verdict;
+
+    /// Looks at a whole batch, once all that pass of it have been processed one by one.
+    fn arrange(&mut self, _batch: &mut Vec<Packet>) {}
 }
 
 /// Sends an event through all operators, in order, until one drops it.

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::super::{containers, images, registry};
+use super::{
+    super::{containers, images, registry},
+    arrays,
+};
 use crate::{
     datasource::{DataSource, FieldId},
     instance::Param,
 };
 
 const CONTAINERS: &str = containers::HEADING;
-const OUTPUT: &str = "Output";
+pub(super) const OUTPUT: &str = "Output";
 const IMAGES: &str = "Images";
 const GADGET: &str = "This gadget";
 const PROCESSES: &str = "Processes";
@@ -70,6 +73,17 @@ pub(crate) fn command() -> Command {
         .arg(Arg::new("filter").short('F').long("filter").value_name("RULE,...").help_heading(OUTPUT).help(
             "Show only events for which all rules hold: field==value, !=, <, <=, >, >=, ~regex, !~regex",
         ))
+        .arg(
+            Arg::new("filter-expr")
+                .short('E')
+                .long("filter-expr")
+                .value_name("EXPRESSION")
+                .help_heading(OUTPUT)
+                .help(
+                    "Show only events for which an expression is true, as in \
+                     'proc.uid == 0 && dst.addr in cidr(\"10.0.0.0/8\")'; see expr-lang.org",
+                ),
+        )
         .args(images::policy_args().map(in_images))
         .arg(in_images(images::public_keys_arg()))
         .args(registry::flags())
@@ -87,14 +101,19 @@ pub(crate) fn command_for(about: &str, sources: &[DataSource], params: &[Param])
     let command = command()
         .long_about(about.to_owned())
         .mut_arg("fields", |arg| arg.help(fields_help(sources)))
-        .mut_arg("filter", |arg| arg.hide(several));
+        .mut_arg("filter", |arg| arg.hide(several))
+        .mut_arg("filter-expr", |arg| arg.hide(several));
     let command = sources.iter().fold(command, |command, source| {
-        let name = filter_flag(&source.name);
-        // Of one data source it is the same as --filter, and only there for who always writes it so.
-        let arg =
-            Arg::new(name.clone()).long(name).value_name("RULE,...").help_heading(OUTPUT).hide(!several);
-        command.arg(arg.help(format!("The same as --filter elsewhere, for the events of {}", source.name)))
+        ["filter", "filter-expr"].into_iter().fold(command, |command, flag| {
+            let name = filter_flag(flag, &source.name);
+            let value = if flag == "filter" { "RULE,..." } else { "EXPRESSION" };
+            // Of one data source it is the same as without a name, and only there for who always writes it so.
+            let arg = Arg::new(name.clone()).long(name).value_name(value).help_heading(OUTPUT).hide(!several);
+            command
+                .arg(arg.help(format!("The same as --{flag} elsewhere, for the events of {}", source.name)))
+        })
     });
+    let command = arrays::add(command, sources);
     params.iter().fold(command, |command, param| {
         let heading = if param.selects_process { PROCESSES } else { GADGET };
         // Two parameters of one name, or one named like a flag of ours: the first one has it.
@@ -144,20 +163,43 @@ pub(crate) fn filters(
     sources: &[DataSource],
     matches: &ArgMatches,
 ) -> anyhow::Result<BTreeMap<String, String>> {
-    let given = |flag: &str| matches.get_one::<String>(flag).map(String::as_str);
-    let plain = given("filter");
-    let flags = || sources.iter().map(|source| filter_flag(&source.name));
-    anyhow::ensure!(
-        plain.is_none() || sources.len() == 1,
-        "--filter: this gadget has several data sources; use --{}",
-        flags().collect::<Vec<_>>().join(" or --")
-    );
-    let rules = |flag: String| plain.into_iter().chain(given(&flag)).collect::<Vec<_>>().join(",");
-    Ok(sources.iter().map(|source| source.name.clone()).zip(flags().map(rules)).collect())
+    by_source("filter", sources, matches, |rules| rules.join(","))
 }
 
-fn filter_flag(source: &str) -> String {
-    format!("filter.{source}")
+/// The filter expressions that were given, by data source: of several, all must be true.
+///
+/// # Errors
+/// `--filter-expr` where it does not say which of several data sources it is for.
+pub(crate) fn expressions(
+    sources: &[DataSource],
+    matches: &ArgMatches,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    by_source("filter-expr", sources, matches, |all| match all {
+        [one] => (*one).to_owned(),
+        all => all.iter().map(|one| format!("({one})")).collect::<Vec<_>>().join(" && "),
+    })
+}
+
+fn by_source(
+    flag: &str,
+    sources: &[DataSource],
+    matches: &ArgMatches,
+    join: impl Fn(&[&str]) -> String,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let given = |flag: &str| matches.get_one::<String>(flag).map(String::as_str);
+    let plain = given(flag);
+    let flags = || sources.iter().map(|source| filter_flag(flag, &source.name));
+    anyhow::ensure!(
+        plain.is_none() || sources.len() == 1,
+        "--{flag}: this gadget has several data sources; use --{}",
+        flags().collect::<Vec<_>>().join(" or --")
+    );
+    let joined = |flag: String| join(&plain.into_iter().chain(given(&flag)).collect::<Vec<_>>());
+    Ok(sources.iter().map(|source| source.name.clone()).zip(flags().map(joined)).collect())
+}
+
+fn filter_flag(flag: &str, source: &str) -> String {
+    format!("{flag}.{source}")
 }
 
 /// The values that were given for the gadget's parameters.

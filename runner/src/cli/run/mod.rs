@@ -1,11 +1,11 @@
 //! `igx run`: finds the image, learns its flags, runs the gadget, and says at the end what was lost.
 
 mod arguments;
+mod arrays;
 mod flags;
 
 use std::{
     cell::OnceCell,
-    collections::BTreeMap,
     ffi::OsString,
     io,
     os::fd::{AsFd, BorrowedFd},
@@ -25,6 +25,7 @@ use nix::sys::{
 
 use super::{containers, images, places, progress::Bar};
 use crate::{
+    datasource::DataSource,
     ebpf,
     images::{Images, Pull},
     instance::{self, Gadget, Loss, Notice, Options, Summary},
@@ -69,7 +70,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
-    let summary = start(&gadget, flags::filters(&sources, matches)?, matches, cache, stop.as_fd())?;
+    let summary = start(&gadget, &sources, matches, cache, stop.as_fd())?;
     say_losses(&summary);
     Ok(())
 }
@@ -116,7 +117,7 @@ impl Progress for Pulling<'_> {
 
 fn start(
     gadget: &Gadget,
-    filters: BTreeMap<String, String>,
+    sources: &[DataSource],
     matches: &ArgMatches,
     cache: Option<PathBuf>,
     stop: BorrowedFd<'_>,
@@ -127,7 +128,9 @@ fn start(
         host: matches.get_one::<bool>("host").copied().unwrap_or(false),
         selector: containers::selector(matches)?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
-        filters,
+        filters: flags::filters(sources, matches)?,
+        expressions: flags::expressions(sources, matches)?,
+        arrays: arrays::given(matches),
         fields: text("fields"),
         mode: text("output").unwrap_or_default().parse()?,
         width: super::terminal_width(),

@@ -1,9 +1,17 @@
 //! Attaching a gadget's programs, by the kind that their section names.
 
+mod iterator;
+mod perf_event;
+
 use std::collections::BTreeMap;
 
-use gadget::object::{Object, Program};
+use gadget::{
+    metadata::{self, Names},
+    object::{Object, Program},
+};
 use libbpf_rs::{Link, ProgramMut, ProgramType};
+
+pub use iterator::Iterator;
 
 use super::{Error, LoadedGadget, SocketFilter, tracefs};
 
@@ -11,7 +19,7 @@ use super::{Error, LoadedGadget, SocketFilter, tracefs};
 pub const DISABLED: &str = "gadget_program_disabled";
 
 /// The kinds of sections, besides socket filters, whose programs can be attached.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 12] = [
     "tracepoint",
     "tp",
     "raw_tracepoint",
@@ -22,6 +30,8 @@ const KINDS: [&str; 10] = [
     "fentry",
     "fexit",
     "lsm",
+    "iter",
+    "perf_event",
 ];
 
 /// Everything that is attached. Dropping it detaches.
@@ -32,13 +42,18 @@ pub struct Attached {
     _links: Vec<Link>,
 }
 
-/// Attaches all programs of `gadget`. `targets` are the metadata's `attach_to`, by lower-case program name.
-pub fn attach(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Result<Attached, Error> {
+/// Attaches all programs of `gadget`. `targets` are the metadata's `attach_to`, by lower-case program name; `programs`
+/// is what else the metadata says of them.
+pub fn attach(
+    gadget: &LoadedGadget,
+    targets: &BTreeMap<String, String>,
+    programs: &Names<metadata::Program>,
+) -> Result<Attached, Error> {
     let by_tracepoint = |p: ProgramMut<'_>| p.prog_type() == ProgramType::Tracepoint;
     if gadget.programs().any(by_tracepoint) {
-        tracefs::with_tracefs(|| attach_all(gadget, targets)).map_err(Error::Tracefs)?
+        tracefs::with_tracefs(|| attach_all(gadget, targets, programs)).map_err(Error::Tracefs)?
     } else {
-        attach_all(gadget, targets)
+        attach_all(gadget, targets, programs)
     }
 }
 
@@ -56,7 +71,11 @@ fn kind(section: &str) -> &str {
     section.split('/').next().unwrap_or_default()
 }
 
-fn attach_all(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Result<Attached, Error> {
+fn attach_all(
+    gadget: &LoadedGadget,
+    targets: &BTreeMap<String, String>,
+    programs: &Names<metadata::Program>,
+) -> Result<Attached, Error> {
     let mut attached = Attached::default();
     for program in gadget.programs() {
         let name = program.name().to_string_lossy().into_owned();
@@ -71,6 +90,16 @@ fn attach_all(gadget: &LoadedGadget, targets: &BTreeMap<String, String>) -> Resu
             continue;
         }
         let link = match kind(&section) {
+            // Attached by whoever reads what they make.
+            "iter" => continue,
+            "perf_event" => {
+                // Described by the name that its section gives it, or its own.
+                let called = section.split_once('/').and_then(|(_, called)| programs.get(called));
+                let links = perf_event::attach(&program, called.or_else(|| programs.get(&name)));
+                let links = links.map_err(|error| Error::Attach { program: name, section, error })?;
+                attached._links.extend(links);
+                continue;
+            }
             "tracepoint" | "tp" => {
                 attach_tracepoint(&program, target.or(section.split_once('/').map(|s| s.1)))
             }
