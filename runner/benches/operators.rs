@@ -95,6 +95,10 @@ fn enrich(ds: &mut DataSource) -> Option<Box<dyn Operator>> {
     Enrich::attach(ds, &enrich::Place::Node(Arc::from("node")), Box::new(Containers::new()))
 }
 
+fn format(ds: &mut DataSource) -> Option<Box<dyn Operator>> {
+    Format::attach(ds, None)
+}
+
 fn users(ds: &mut DataSource) -> Option<Box<dyn Operator>> {
     Users::attach(ds, Path::new("/"))
 }
@@ -133,8 +137,8 @@ fn measure(name: &str, attach: &[Attach]) {
 fn main() {
     measure("nothing", &[]);
     measure("enrich", &[enrich]);
-    measure("format", &[Format::attach]);
+    measure("format", &[format]);
     measure("users", &[users]);
     measure("filter", &[filter]);
-    measure("all", &[enrich, Format::attach, users, filter]);
+    measure("all", &[enrich, format, users, filter]);
 }

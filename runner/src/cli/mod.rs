@@ -96,7 +96,8 @@ fn terminal_width() -> Option<u16> {
     if !io::stdout().is_terminal() {
         return None;
     }
-    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col)
+    // Where nobody told the terminal its size, it is not known.
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|&columns| columns > 0)
 }
 
 /// Warnings, and with `--verbose` all that is being done, go to stderr.

@@ -36,9 +36,7 @@ pub(super) fn read(
     detach: impl FnOnce(),
 ) -> Result<u64, Error> {
     let mut sink = Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None };
-    for pipeline in &mut pipelines.list {
-        pipeline.header(&mut sink.text);
-    }
+    pipelines.header(&mut sink.text);
     pipelines.call(Stage::Start, &mut sink.text)?;
     sink.flush();
     let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
@@ -97,6 +95,10 @@ fn read_buffers(
     let mut taken = Instant::now();
     let mut stopped = false;
     loop {
+        {
+            let mut sink = sink.borrow_mut();
+            pipelines.borrow_mut().fit(&mut sink.text);
+        }
         let count = reader.consume()?;
         match sink.borrow_mut().flushed() {
             // Whoever read the output has had enough.
@@ -104,7 +106,7 @@ fn read_buffers(
             result => result.map_err(Error::Write)?,
         }
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        if stopped || left == Some(Duration::ZERO) {
+        if stopped || left == Some(Duration::ZERO) || pipelines.borrow().done() {
             return Ok(reader.lost());
         }
         // In a hurry, the kernel's buffers are not polled but looked at again after a rest.

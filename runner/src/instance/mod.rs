@@ -4,11 +4,13 @@
 
 mod builtin;
 mod containers;
+mod counters;
 mod events;
 mod gadget;
 mod guest;
 mod load;
 mod lookup;
+mod page;
 mod pipeline;
 mod resolve;
 mod run;
@@ -16,6 +18,7 @@ mod step;
 mod syscall;
 
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
+pub use counters::Counter;
 pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};
 pub use pipeline::{Error as PrepareError, data_sources};
 pub use resolve::{Error as ResolveError, resolve};

@@ -8,21 +8,22 @@ use super::{
     gadget::{Gadget, Source},
     guest,
     lookup::Containers,
+    page::Page,
     run::Options,
     step::{self, Placed, SharedGuest, Step, rest_names},
 };
 use crate::{
     container::Lookup,
-    datasource::{DataSource, EnumField, Event, FieldId, Packet, Slot, Slots},
+    datasource::{DataSource, EnumField, Event, Packet, Slot, Slots},
     operator::{
         Operator, Verdict,
         enrich::{ContainerFields, ContainerLookup, Enrich, Place},
         enums::{self, Enums},
         filter::{self, Filter},
-        format::Format,
+        format::{Format, Times},
         users::Users,
     },
-    output::{self, Mode, Writer, fields},
+    output::{self, View, Writer},
     wasm::{self, Guest, Payload, Stage, Subscription},
 };
 
@@ -42,6 +43,7 @@ pub enum Error {
 pub(super) struct Pipelines {
     pub(super) list: Vec<Pipeline>,
     guest: Option<SharedGuest>,
+    page: Page,
 }
 
 /// What one data source's events pass through.
@@ -78,7 +80,7 @@ const MAX_CHAIN: usize = 1 << 16;
 pub fn data_sources(gadget: &Gadget) -> Result<Vec<DataSource>, wasm::Error> {
     let started = guest::start(gadget, &BTreeMap::new())?;
     let sources = started.as_ref().map_or(&gadget.sources, |s| &s.sources);
-    let of = |source| enrich(source, &gadget.metadata, Box::new(Nobody), None).0;
+    let of = |source| enrich(source, &gadget.metadata, Box::new(Nobody), None, None).0;
     let data = sources.iter().map(of).filter(|data| !data.unreferenced).collect();
     gadget.started.replace(started);
     Ok(data)
@@ -94,8 +96,10 @@ pub(super) fn prepare(
     lookup: impl Fn() -> Lookup,
     kernel_types: Option<&[u8]>,
 ) -> Result<Pipelines, Error> {
-    let enriched =
-        |source| enrich(source, &gadget.metadata, Box::new(Containers::new(lookup())), kernel_types);
+    let enriched = |source| {
+        let containers = Box::new(Containers::new(lookup()));
+        enrich(source, &gadget.metadata, containers, kernel_types, options.times)
+    };
     let (mut data, operators): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
     let mut calls = Vec::new();
     if let Some(guest) = &mut guest {
@@ -103,15 +107,16 @@ pub(super) fn prepare(
         guest.seal(&data);
         calls.extend_from_slice(guest.subscriptions());
     }
-    let mut columns =
-        fields::select(&data, options.fields.as_deref().unwrap_or_default())?.into_iter().map(Some);
+    let views = output::views(&data, &options.display)?;
     let mut list = Vec::new();
-    for (at, (data, operators)) in data.iter().zip(operators).enumerate() {
+    for (at, ((data, operators), view)) in data.iter().zip(operators).zip(&views).enumerate() {
         let calls = calls.iter().filter(|call| call.source == at).copied().collect();
-        let columns = columns.next().flatten().flatten();
-        list.push(Pipeline::new(data, operators, calls, columns, options)?);
+        list.push(Pipeline::new(data, operators, calls, view, options)?);
     }
-    Ok(Pipelines { list, guest: guest.map(|guest| Rc::new(RefCell::new(guest))) })
+    if list.iter().filter(|pipeline| pipeline.writer.is_table()).count() > 1 {
+        list.iter_mut().zip(&data).for_each(|(pipeline, data)| pipeline.writer.set_title(&data.name));
+    }
+    Ok(Pipelines { list, guest: guest.map(|guest| Rc::new(RefCell::new(guest))), page: Page::new(options) })
 }
 
 /// The operators that add to a data source, and what they make of it.
@@ -120,6 +125,7 @@ fn enrich(
     metadata: &Metadata,
     containers: Box<dyn ContainerLookup>,
     kernel_types: Option<&[u8]>,
+    times: Option<Times>,
 ) -> (DataSource, Vec<Placed>) {
     let mut data = source.data.clone();
     let mut operators: Vec<Placed> = Vec::new();
@@ -129,7 +135,7 @@ fn enrich(
     let enums = named_enums(&data, &source.enums, kernel_types);
     add(0, Enums::attach(&mut data, enums));
     add(-1, Enrich::attach(&mut data, &Place::Host, containers));
-    add(0, Format::attach(&mut data));
+    add(0, Format::attach(&mut data, times));
     add(5, Users::attach(&mut data, Path::new("/")));
     data.describe_added(source.data.fields.len(), metadata);
     (data, operators)
@@ -153,6 +159,33 @@ impl ContainerLookup for Nobody {
 }
 
 impl Pipelines {
+    /// Writes what comes before the first event: a table's header. Of several tables that of the first one, as the
+    /// others get theirs when they have something to show.
+    pub(super) fn header(&mut self, out: &mut Vec<u8>) {
+        self.page.table = self.list.iter_mut().position(|pipeline| {
+            let before = out.len();
+            pipeline.writer.header(out);
+            out.len() > before
+        });
+    }
+
+    /// Whether as many events were written as were asked for.
+    pub(super) fn done(&self) -> bool {
+        self.page.left == 0
+    }
+
+    /// Fits tables to the terminal, if that has changed its size.
+    pub(super) fn fit(&mut self, out: &mut Vec<u8>) {
+        if let Some(columns) = self.page.resized() {
+            for pipeline in &mut self.list {
+                pipeline.writer.resize(columns);
+            }
+            if let Some(pipeline) = self.page.table.and_then(|at| self.list.get_mut(at)) {
+                pipeline.writer.header(out);
+            }
+        }
+    }
+
     /// Takes one event of data source `at` as the kernel sent it and appends its text to `out`, and that of the events
     /// that follow from it.
     #[inline]
@@ -161,10 +194,10 @@ impl Pipelines {
         match &self.guest {
             Some(guest) if pipeline.guided => {
                 let packet = pipeline.packet(bytes);
-                pipeline.push_payload(Payload::Single(packet), Some(guest), out);
+                pipeline.push_payload(Payload::Single(packet), Some(guest), (&mut self.page, at), out);
                 self.follow(out);
             }
-            _ => pipeline.push(bytes, out),
+            _ => pipeline.push(bytes, (&mut self.page, at), out),
         }
     }
 
@@ -172,7 +205,7 @@ impl Pipelines {
     pub(super) fn push_batch(&mut self, at: usize, events: &[Vec<u8>], out: &mut Vec<u8>) {
         let Some(pipeline) = self.list.get_mut(at) else { return };
         let packets = events.iter().map(|bytes| pipeline.packet(bytes)).collect();
-        pipeline.push_payload(Payload::Array(packets), self.guest.as_ref(), out);
+        pipeline.push_payload(Payload::Array(packets), self.guest.as_ref(), (&mut self.page, at), out);
         self.follow(out);
     }
 
@@ -192,7 +225,7 @@ impl Pipelines {
             let next = guest.borrow_mut().emitted();
             let Some((at, payload)) = next else { return };
             if let Some(pipeline) = self.list.get_mut(at) {
-                pipeline.push_payload(payload, Some(guest), out);
+                pipeline.push_payload(payload, Some(guest), (&mut self.page, at), out);
             }
         }
         let left = std::iter::from_fn(|| guest.borrow_mut().emitted()).count();
@@ -201,28 +234,16 @@ impl Pipelines {
 }
 
 impl Pipeline {
-    /// `columns` are those to show; a data source without any choice of columns is kept out of a table.
     fn new(
         data: &DataSource,
         mut operators: Vec<Placed>,
         calls: Vec<Subscription>,
-        columns: Option<Vec<FieldId>>,
+        view: &View,
         options: &Options,
     ) -> Result<Self, Error> {
         if let Some(rules) = options.filters.get(&data.name) {
             operators.extend(Filter::attach(data, rules)?.map(|filter| (9000, filter)));
         }
-        let mode = match columns {
-            // Only tables have columns to choose: the other modes show every field of every data source.
-            None if options.mode == Mode::Columns => Mode::None,
-            _ => options.mode,
-        };
-        let writer = match text_field(data) {
-            Some(_) if options.mode == Mode::None => Writer::None,
-            Some(field) => Writer::Text(data.accessor(field)),
-            None if data.unreferenced || !supports(data, mode) => Writer::None,
-            None => Writer::new(mode, data, &columns.unwrap_or_default(), options.width),
-        };
         let rest = rest_names(data).and_then(|(name, len)| {
             let slot = |name| data.slot(data.field(name)?);
             Some(Rest { bytes: slot(name)?, len: len.and_then(slot) })
@@ -232,7 +253,7 @@ impl Pipeline {
             steps: step::steps(operators, calls),
             rest,
             slots: Slots::new(data.slots),
-            writer,
+            writer: Writer::new(data, view, &options.display),
             size: data.static_size,
             slot_count: data.slots,
             padded: Vec::new(),
@@ -241,14 +262,9 @@ impl Pipeline {
         })
     }
 
-    /// Writes what comes before the first event.
-    pub(super) fn header(&mut self, out: &mut Vec<u8>) {
-        self.writer.header(out);
-    }
-
     /// Takes one event as the kernel sent it and appends its text to `out`.
     #[inline]
-    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    fn push(&mut self, bytes: &[u8], page: (&mut Page, usize), out: &mut Vec<u8>) {
         // An older program may send a shorter struct: what it lacks reads as zero.
         let data = if bytes.len() >= self.size {
             bytes
@@ -265,8 +281,11 @@ impl Pipeline {
         let mut event = Event { data, slots: &mut self.slots };
         match step::run(&mut self.steps, &mut event) {
             Verdict::Pass => {
-                self.writer.event(&event, out);
-                self.written += 1;
+                let (page, at) = page;
+                if page.turn(at, &mut self.writer, out) {
+                    self.writer.event(&event, out);
+                    self.written += 1;
+                }
             }
             Verdict::Drop => self.dropped += 1,
         }
@@ -284,17 +303,33 @@ impl Pipeline {
         packet
     }
 
-    fn push_payload(&mut self, mut payload: Payload, guest: Option<&SharedGuest>, out: &mut Vec<u8>) {
+    fn push_payload(
+        &mut self,
+        mut payload: Payload,
+        guest: Option<&SharedGuest>,
+        (page, at): (&mut Page, usize),
+        out: &mut Vec<u8>,
+    ) {
         if !step::run_with(&mut self.steps, guest, &mut payload, &mut self.dropped) {
             return;
         }
-        let packets = match &mut payload {
-            Payload::Single(packet) => std::slice::from_mut(packet),
-            Payload::Array(packets) => packets,
-        };
-        for packet in packets {
-            self.writer.event(&packet.event(), out);
-            self.written += 1;
+        match &mut payload {
+            Payload::Single(packet) => {
+                if page.turn(at, &mut self.writer, out) {
+                    self.writer.event(&packet.event(), out);
+                    self.written += 1;
+                }
+            }
+            Payload::Array(packets) => {
+                if page.turn(at, &mut self.writer, out) {
+                    self.writer.begin(out);
+                    for packet in packets.iter_mut() {
+                        self.writer.element(&packet.event(), out);
+                    }
+                    self.writer.end(out);
+                    self.written += packets.len() as u64;
+                }
+            }
         }
     }
 }
@@ -306,19 +341,6 @@ impl Rest {
             slots.set(len, Slot::Unsigned(rest.len() as u64));
         }
     }
-}
-
-/// Whether the data source may be shown in this mode.
-fn supports(data: &DataSource, mode: Mode) -> bool {
-    let supported = data.annotations.get("cli.supported-output-modes");
-    supported.is_none_or(|modes| modes.split(',').any(|m| m.trim() == mode.name()))
-}
-
-/// The field that is shown as it is where that is how the data source is meant to be shown: advice, pictures made of
-/// text.
-fn text_field(data: &DataSource) -> Option<FieldId> {
-    let mode = data.annotations.get("cli.default-output-mode")?;
-    mode.parse::<Mode>().is_err().then(|| data.field("text")).flatten()
 }
 
 /// The enum fields that get a text beside them: those whose text has a name. The kernel's own names of the values

@@ -14,6 +14,7 @@ use std::{
 
 use super::{
     containers::Follower,
+    counters::{self, Counter},
     events,
     gadget::{Gadget, Origin, Source},
     guest::{self, Machine},
@@ -23,7 +24,8 @@ use super::{
 use crate::{
     container::{self, Collection, Selector},
     ebpf::{self, ObjectBtf, attach},
-    output::Mode,
+    operator::format::Times,
+    output::Display,
     socket::{self, SocketOwner},
     wasm::{self, Guest},
 };
@@ -41,12 +43,12 @@ pub struct Options {
     pub params: BTreeMap<String, String>,
     /// Filter rules, such as `name~example`, by data source.
     pub filters: BTreeMap<String, String>,
-    /// Columns, such as `+timestamp,-tid` or `open:comm,fname;start:comm`.
-    pub fields: Option<String>,
-    /// How events are written.
-    pub mode: Mode,
-    /// The terminal's width in columns; `None` where output is no terminal.
-    pub width: Option<u16>,
+    /// What output looks like.
+    pub display: Display,
+    /// How times are written, where that was chosen: they are then shown, too.
+    pub times: Option<Times>,
+    /// How many events or batches are written before the run ends by itself.
+    pub count: Option<u64>,
     /// When to stop by itself.
     pub timeout: Option<Duration>,
     /// Where container runtimes are.
@@ -67,7 +69,7 @@ pub struct Loss {
 }
 
 /// How a run went.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Events written.
     pub written: u64,
@@ -75,6 +77,10 @@ pub struct Summary {
     pub filtered: u64,
     /// Events lost.
     pub loss: Loss,
+    /// What the gadget itself counted.
+    pub counters: Vec<Counter>,
+    /// From when its programs were attached to when they were detached.
+    pub time: Duration,
 }
 
 /// Why a run cannot start, or ended early.
@@ -175,13 +181,15 @@ pub fn run(
         }
     }
     notice(Notice::Running);
+    let attached_at = Instant::now();
     let lost_in_perf =
         events::read(&buffers, &batches, &mut pipelines, stop, deadline, out, || drop(attached))?;
 
-    let mut summary = Summary::default();
+    let mut summary = Summary { time: attached_at.elapsed(), ..Summary::default() };
     for (source, pipeline) in sources.iter().zip(&pipelines.list) {
         summary.written += pipeline.written;
         summary.filtered += pipeline.dropped;
+        summary.counters.extend(counters::read(&source.data, &loaded));
         if let Origin::Buffer(map) = &source.origin {
             summary.loss.buffer_full += loaded.counter(&format!("{map}_lost_samples"));
         }

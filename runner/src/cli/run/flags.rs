@@ -8,6 +8,8 @@ use super::super::{images, registry};
 use crate::{
     datasource::{DataSource, FieldId},
     instance::Param,
+    operator::format::Times,
+    output::Mode,
 };
 
 const CONTAINERS: &str = "Containers";
@@ -16,7 +18,8 @@ const IMAGES: &str = "Images";
 const GADGET: &str = "This gadget";
 const PROCESSES: &str = "Processes";
 
-const FIELDS_HELP: &str = "Columns to show: a,b replaces them, +a adds one, -b leaves one out";
+const FIELDS_HELP: &str =
+    "Fields to show, also in JSON and YAML: a,b replaces them, +a adds one, -b leaves one out";
 
 /// The command as far as it is the same for every gadget.
 pub(crate) fn command() -> Command {
@@ -66,13 +69,45 @@ pub(crate) fn command() -> Command {
                 .help("Socket of docker's API"),
         )
         .arg(
+            Arg::new("count")
+                .long("count")
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..))
+                .help("Stop after this many events; of snapshots and the like, batches"),
+        )
+        .arg(
             Arg::new("output")
                 .short('o')
                 .long("output")
                 .value_name("MODE")
-                .default_value("columns")
                 .help_heading(OUTPUT)
-                .help("columns, json, jsonpretty, yaml or none"),
+                .help("columns, json, jsonpretty, yaml or none [default: columns]"),
+        )
+        .arg(
+            Arg::new("timestamp-format")
+                .long("timestamp-format")
+                .value_name("FORMAT")
+                .value_parser(Times::NAMES)
+                .help_heading(OUTPUT)
+                .help("Show when events happened, in the first column: the time of day, all of it, or seconds since the start"),
+        )
+        .arg(
+            Arg::new("color")
+                .long("color")
+                .visible_alias("colour")
+                .value_name("WHEN")
+                .value_parser(["auto", "always", "never"])
+                .default_value("auto")
+                .help_heading(OUTPUT)
+                .help("Colour errors and signals; auto: on a terminal, unless NO_COLOR is set"),
+        )
+        .arg(
+            Arg::new("quiet")
+                .short('q')
+                .long("quiet")
+                .action(ArgAction::SetTrue)
+                .help_heading(OUTPUT)
+                .help("Say nothing on stderr but errors: no notes, no sums at the end"),
         )
         .arg(
             Arg::new("fields")
@@ -102,6 +137,7 @@ pub(crate) fn command_for(about: &str, sources: &[DataSource], params: &[Param])
     let command = command()
         .long_about(about.to_owned())
         .mut_arg("fields", |arg| arg.help(fields_help(sources)))
+        .mut_arg("output", |arg| arg.help(output_help(sources)))
         .mut_arg("filter", |arg| arg.hide(several));
     let command = sources.iter().fold(command, |command, source| {
         let name = filter_flag(&source.name);
@@ -127,6 +163,28 @@ pub(crate) fn command_for(about: &str, sources: &[DataSource], params: &[Param])
         };
         command.arg(arg)
     })
+}
+
+/// What there is to choose modes from.
+fn output_help(sources: &[DataSource]) -> String {
+    let mut help = "How events are written".to_owned();
+    if sources.len() > 1 {
+        help.push_str(", each data source its own way as in DS:MODE,DS:MODE");
+    }
+    let modes: Vec<Vec<String>> = sources.iter().map(Mode::names_of).collect();
+    let say = |modes: &[String]| {
+        let default = modes.first().map(String::as_str).unwrap_or_default();
+        format!("[default: {default}] [possible values: {}]", modes.join(", "))
+    };
+    match modes.first() {
+        Some(first) if modes.iter().all(|modes| modes == first) => help.push_str(&format!(" {}", say(first))),
+        _ => {
+            for (source, modes) in sources.iter().zip(&modes) {
+                help.push_str(&format!("; {} {}", source.name, say(modes)));
+            }
+        }
+    }
+    help
 }
 
 /// What there is to choose columns from.
@@ -225,7 +283,7 @@ mod tests {
 
     #[test]
     fn help_tells_what_columns_there_are() {
-        insta::assert_snapshot!(fields_help(&two()[..1]), @r#"Columns to show: a,b replaces them, +a adds one, -b leaves one out [default: runtime.containerName, comm, pid, tid, name; also: timestamp_raw, netns_id, proc.mntns_id, proc.creds.uid, proc.creds.gid, proc.parent.comm, proc.parent.pid, proc.parent.tid, k8s.node, k8s.namespace, k8s.podName, k8s.containerName, k8s.hostnetwork, k8s.podLabels, k8s.owner.kind, k8s.owner.name, runtime.runtimeName, runtime.containerId, runtime.containerPid, runtime.containerImageName, runtime.containerImageDigest, runtime.containerStartedAt, timestamp, proc.creds.user, proc.creds.group]"#);
+        insta::assert_snapshot!(fields_help(&two()[..1]), @"Fields to show, also in JSON and YAML: a,b replaces them, +a adds one, -b leaves one out [default: runtime.containerName, comm, pid, tid, name; also: timestamp_raw, netns_id, proc.mntns_id, proc.creds.uid, proc.creds.gid, proc.parent.comm, proc.parent.pid, proc.parent.tid, k8s.node, k8s.namespace, k8s.podName, k8s.containerName, k8s.hostnetwork, k8s.podLabels, k8s.owner.kind, k8s.owner.name, runtime.runtimeName, runtime.containerId, runtime.containerPid, runtime.containerImageName, runtime.containerImageDigest, runtime.containerStartedAt, timestamp, proc.creds.user, proc.creds.group]");
         assert!(fields_help(&two()).contains("; several data sources as in DS:a,b;DS:c [default of sni: "));
         assert!(fields_help(&two()).ends_with(" [default of start: exit]"));
     }

@@ -1,7 +1,9 @@
 //! `igx run`: finds the image, learns its flags, runs the gadget, and says at the end what was lost.
 
 mod arguments;
+mod display;
 mod flags;
+mod footer;
 
 use std::{
     cell::OnceCell,
@@ -28,7 +30,8 @@ use crate::{
     container::{self, Filters, Selector},
     ebpf,
     images::{Images, Pull},
-    instance::{self, Gadget, Loss, Notice, Options, Summary},
+    instance::{self, Gadget, Notice, Options, Summary},
+    operator::format::Times,
 };
 
 pub(super) use arguments::Arguments;
@@ -71,7 +74,9 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
     let summary = start(&gadget, flags::filters(&sources, matches)?, matches, cache, stop.as_fd())?;
-    say_losses(&summary);
+    if !matches.get_flag("quiet") {
+        footer::say(&summary, &mut io::stderr());
+    }
     Ok(())
 }
 
@@ -124,6 +129,10 @@ fn start(
 ) -> anyhow::Result<Summary> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(0);
+    let display = display::display(matches);
+    if let Some(terminal) = display.terminal.clone() {
+        display::follow(terminal).context("cannot listen for the terminal's changes")?;
+    }
     let options = Options {
         host: matches.get_one::<bool>("host").copied().unwrap_or(false),
         selector: Selector::parse(&Filters {
@@ -132,9 +141,9 @@ fn start(
         })?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
         filters,
-        fields: text("fields"),
-        mode: text("output").unwrap_or_default().parse()?,
-        width: super::terminal_width(),
+        display,
+        times: text("timestamp-format").and_then(|name| Times::named(&name)),
+        count: matches.get_one::<u64>("count").copied(),
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: container::Config {
             docker_socket: text("docker-socketpath").unwrap_or_default().into(),
@@ -143,8 +152,10 @@ fn start(
         },
         cache,
     };
+    let quiet = matches.get_flag("quiet");
     let mut notice = |notice: Notice<'_>| match notice {
         Notice::Running => tracing::debug!("{RUNNING}"),
+        Notice::Warning(_) if quiet => {}
         Notice::Warning(line) => eprintln!("{line}"),
     };
     let summary = instance::run(gadget, &options, stop, &mut io::stdout().lock(), &mut notice)?;
@@ -162,6 +173,8 @@ fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
     blocked.add(Signal::SIGTSTP);
     blocked.add(Signal::SIGTTIN);
     blocked.add(Signal::SIGTTOU);
+    // Only whoever waits for it is told that the terminal has another size.
+    blocked.add(Signal::SIGWINCH);
     blocked.thread_block()?;
     let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
     let asked = Arc::clone(&stop);
@@ -174,19 +187,4 @@ fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
         }
     })?;
     Ok(stop)
-}
-
-fn say_losses(summary: &Summary) {
-    let Loss { buffer_full, unknown_owner, no_room_for_owner } = summary.loss;
-    if buffer_full > 0 {
-        eprintln!("lost {buffer_full} events: they came faster than they could be written");
-    }
-    if unknown_owner > 0 {
-        eprintln!("left out {unknown_owner} events: nobody knows which process they belong to");
-    }
-    if no_room_for_owner > 0 {
-        eprintln!(
-            "{no_room_for_owner} sockets have no known process: there are more than the table of owners holds"
-        );
-    }
 }
