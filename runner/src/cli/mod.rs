@@ -25,7 +25,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     match dispatch(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => report(&error),
     }
 }
@@ -60,7 +60,7 @@ fn command() -> Command {
         .subcommand(Command::new("version").about("Print the version"))
 }
 
-fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
+fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
     #[cfg(feature = "ebpf")]
     if let Some(arguments) = run::Arguments::find(args) {
         return run::main(args, &arguments);
@@ -78,6 +78,7 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(feature = "ebpf")]

@@ -25,12 +25,12 @@ const WRITE_BYTES: usize = 64 << 10;
 const PERIOD: Duration = Duration::from_millis(1);
 
 /// Reads events until it is time to stop, detaches with `detach`, and reads the maps `batches`: data source, map, and
-/// bytes of a value. `buffers` are read while the gadget runs. Returns how many events perf buffers lost.
+/// bytes of a value. It is time when one of `stops` is readable. `buffers` are read while the gadget runs. Returns how many events perf buffers lost.
 pub(super) fn read(
     buffers: &[(usize, MapHandle)],
     batches: &[(usize, MapHandle, usize)],
     pipelines: &mut Pipelines,
-    stop: BorrowedFd<'_>,
+    stops: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
     out: &mut dyn Write,
     detach: impl FnOnce(),
@@ -40,7 +40,7 @@ pub(super) fn read(
     pipelines.call(Stage::Start, &mut sink.text)?;
     sink.flush();
     let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
-    let lost = read_buffers(buffers, &shared, stop, deadline, &sink)?;
+    let lost = read_buffers(buffers, &shared, stops, deadline, &sink)?;
     let (mut sink, pipelines) = (sink.into_inner(), shared.into_inner());
     for (at, map, value_size) in batches {
         pipelines.push_batch(*at, &elements(map, *value_size)?, &mut sink.text);
@@ -74,7 +74,7 @@ fn elements(map: &MapHandle, value_size: usize) -> Result<Vec<Vec<u8>>, Error> {
 fn read_buffers(
     buffers: &[(usize, MapHandle)],
     pipelines: &RefCell<&mut Pipelines>,
-    stop: BorrowedFd<'_>,
+    stops: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
     sink: &RefCell<Sink<'_>>,
 ) -> Result<u64, Error> {
@@ -115,7 +115,8 @@ fn read_buffers(
             thread::sleep(rest);
         }
         taken = Instant::now();
-        let mut polled = vec![PollFd::new(stop, PollFlags::POLLIN)];
+        let mut polled: Vec<PollFd<'_>> =
+            stops.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         if rest.is_none() {
             polled.extend(reader.descriptors().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
@@ -124,9 +125,7 @@ fn read_buffers(
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(Error::Wait(error)),
         }
-        if polled[0].any() == Some(true) {
-            stopped = true;
-        }
+        stopped = polled.iter().take(stops.len()).any(|fd| fd.any() == Some(true));
     }
 }
 

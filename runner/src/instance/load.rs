@@ -19,7 +19,7 @@ use crate::{
 /// The map in which gadgets look up who owns a socket.
 const SOCKETS_MAP: &str = "gadget_sockets";
 
-/// Set when only the containers in [`FILTER_MAP`] are shown.
+/// Set when only the mount namespaces in [`FILTER_MAP`] are shown.
 const FILTER_FLAG: &str = "gadget_filter_by_mntns";
 
 /// Set to the inode of the host's network namespace.
@@ -92,7 +92,7 @@ fn load_object(
             loader.variables.push((param.variable.clone(), bytes));
         }
     }
-    if !options.host {
+    if !options.host || !options.command.is_empty() {
         loader.variables.push((FILTER_FLAG.into(), vec![1]));
     }
     if let Ok(netns) = namespace::host_netns() {

@@ -3,6 +3,7 @@
 //! Everything that `igx run` does can be called from here: [`resolve`] an image, [`Gadget::open`] it, [`run`] it.
 
 mod builtin;
+mod command;
 mod containers;
 mod counters;
 mod events;
@@ -18,6 +19,7 @@ mod step;
 mod syscall;
 
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
+pub use command::{Error as CommandError, exit_code};
 pub use counters::Counter;
 pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};
 pub use pipeline::{Error as PrepareError, data_sources};

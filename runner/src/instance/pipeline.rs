@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
 use gadget::{btf::Btf, metadata::Metadata};
 
 use super::{
+    command::Own,
     gadget::{Gadget, Source},
     guest,
     lookup::Containers,
@@ -44,6 +45,8 @@ pub(super) struct Pipelines {
     pub(super) list: Vec<Pipeline>,
     guest: Option<SharedGuest>,
     page: Page,
+    /// Data sources that cannot be narrowed to a command.
+    pub(super) of_everybody: Vec<String>,
 }
 
 /// What one data source's events pass through.
@@ -86,21 +89,34 @@ pub fn data_sources(gadget: &Gadget) -> Result<Vec<DataSource>, wasm::Error> {
     Ok(data)
 }
 
-/// Builds the operators and the writer of each data source. `kernel_types` is BTF with the kernel's own view of the
-/// enums that events hold.
+/// What is known of the machine when pipelines are built.
+pub(super) struct Known<'a> {
+    /// Gives access to the containers.
+    pub(super) lookup: &'a dyn Fn() -> Lookup,
+    /// BTF with the kernel's own view of the enums that events hold.
+    pub(super) kernel_types: Option<&'a [u8]>,
+    /// The mount namespace of the command whose events alone are shown.
+    pub(super) command: Option<u64>,
+}
+
+/// Builds the operators and the writer of each data source.
 pub(super) fn prepare(
     gadget: &Gadget,
     sources: &[Source],
     mut guest: Option<Guest>,
     options: &Options,
-    lookup: impl Fn() -> Lookup,
-    kernel_types: Option<&[u8]>,
+    known: &Known<'_>,
 ) -> Result<Pipelines, Error> {
     let enriched = |source| {
-        let containers = Box::new(Containers::new(lookup()));
-        enrich(source, &gadget.metadata, containers, kernel_types, options.times)
+        let containers = Box::new(Containers::new((known.lookup)()));
+        enrich(source, &gadget.metadata, containers, known.kernel_types, options.times)
     };
     let (mut data, operators): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
+    if known.command.is_some() {
+        // A command that is started here is in no container.
+        let fields = data.iter_mut().flat_map(|data| &mut data.fields);
+        fields.filter(|field| field.full_name.starts_with("runtime.")).for_each(|field| field.hidden = true);
+    }
     let mut calls = Vec::new();
     if let Some(guest) = &mut guest {
         guest.call(Stage::PreStart, &mut data)?;
@@ -109,14 +125,22 @@ pub(super) fn prepare(
     }
     let views = output::views(&data, &options.display)?;
     let mut list = Vec::new();
-    for (at, ((data, operators), view)) in data.iter().zip(operators).zip(&views).enumerate() {
+    let mut of_everybody = Vec::new();
+    for (at, ((data, mut operators), view)) in data.iter().zip(operators).zip(&views).enumerate() {
         let calls = calls.iter().filter(|call| call.source == at).copied().collect();
+        if let Some(mntns) = known.command {
+            match Own::attach(data, mntns) {
+                Some(own) => operators.insert(0, (i32::MIN, own)),
+                None => of_everybody.push(data.name.clone()),
+            }
+        }
         list.push(Pipeline::new(data, operators, calls, view, options)?);
     }
     if list.iter().filter(|pipeline| pipeline.writer.is_table()).count() > 1 {
         list.iter_mut().zip(&data).for_each(|(pipeline, data)| pipeline.writer.set_title(&data.name));
     }
-    Ok(Pipelines { list, guest: guest.map(|guest| Rc::new(RefCell::new(guest))), page: Page::new(options) })
+    let guest = guest.map(|guest| Rc::new(RefCell::new(guest)));
+    Ok(Pipelines { list, guest, page: Page::new(options), of_everybody })
 }
 
 /// The operators that add to a data source, and what they make of it.

@@ -3,9 +3,11 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    ffi::OsString,
     io::{self, Write},
     os::fd::BorrowedFd,
     path::PathBuf,
+    process::ExitStatus,
     rc::Rc,
     sync::{Arc, Mutex},
     thread,
@@ -13,6 +15,7 @@ use std::{
 };
 
 use super::{
+    command::{self, Held, Started},
     containers::Follower,
     counters::{self, Counter},
     events,
@@ -49,6 +52,9 @@ pub struct Options {
     pub times: Option<Times>,
     /// How many events or batches are written before the run ends by itself.
     pub count: Option<u64>,
+    /// A command, program and arguments, that is started once all is attached: only what it and its children do is
+    /// shown, and the run ends with it.
+    pub command: Vec<OsString>,
     /// When to stop by itself.
     pub timeout: Option<Duration>,
     /// Where container runtimes are.
@@ -79,6 +85,8 @@ pub struct Summary {
     pub loss: Loss,
     /// What the gadget itself counted.
     pub counters: Vec<Counter>,
+    /// How the command ended, if there was one.
+    pub command: Option<ExitStatus>,
     /// From when its programs were attached to when they were detached.
     pub time: Duration,
 }
@@ -95,6 +103,10 @@ pub enum Error {
     Container(#[from] container::Error),
     #[error(transparent)]
     Prepare(#[from] pipeline::Error),
+    #[error(transparent)]
+    Held(#[from] command::Error),
+    #[error("cannot tell how the command ended: {0}")]
+    Command(#[source] io::Error),
     #[error("cannot write events: {0}")]
     Write(#[source] io::Error),
     #[error("cannot wait for events: {0}")]
@@ -125,6 +137,8 @@ pub fn run(
     if options.host && !options.selector.is_empty() {
         notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));
     }
+    let held = (!options.command.is_empty()).then(|| Held::new(&options.command)).transpose()?;
+    let command = held.as_ref().map(|held| held.mntns);
     let (sources, guest, machine) = start_guest(gadget, options)?;
     let settings = guest.as_ref().map(|guest| guest.config().clone()).unwrap_or_default();
     let targets = gadget.attach_targets(&settings);
@@ -148,12 +162,15 @@ pub fn run(
         for map in &gadget.object.maps {
             machine.maps.extend(loaded.map(&map.name)?.map(|handle| (map.name.clone(), handle)));
         }
-        if !options.host {
+        if !options.host && command.is_none() {
             machine.shown = Some((collection.lookup(), options.selector.clone()));
         }
     }
-    let mut pipelines =
-        pipeline::prepare(gadget, &sources, guest, options, || collection.lookup(), kernel_types)?;
+    let known = pipeline::Known { lookup: &|| collection.lookup(), kernel_types, command };
+    let mut pipelines = pipeline::prepare(gadget, &sources, guest, options, &known)?;
+    if let Some(line) = command::warning(&pipelines.of_everybody) {
+        notice(Notice::Warning(&line));
+    }
     let mut attached = attach::attach(&loaded, &targets)?;
     let socket_filters = std::mem::take(&mut attached.socket_filters);
     let follower = Arc::new(Follower {
@@ -165,8 +182,11 @@ pub fn run(
     if options.host {
         follower.watch_host()?;
     }
-    collection.subscribe(follower);
-    if !options.host && collection.list().is_empty() {
+    match command {
+        Some(mntns) => follower.watch_command(mntns)?,
+        None => collection.subscribe(follower),
+    }
+    if !options.host && command.is_none() && collection.list().is_empty() {
         notice(Notice::Warning("no containers found: add --host to see this host's processes"));
     }
 
@@ -182,10 +202,16 @@ pub fn run(
     }
     notice(Notice::Running);
     let attached_at = Instant::now();
-    let lost_in_perf =
-        events::read(&buffers, &batches, &mut pipelines, stop, deadline, out, || drop(attached))?;
+    let started = held.map(Held::start).transpose()?;
+    let mut stops = vec![stop];
+    stops.extend(started.as_ref().map(Started::ended));
+    let read = events::read(&buffers, &batches, &mut pipelines, &stops, deadline, out, || drop(attached));
+    let time = attached_at.elapsed();
+    // Whatever happened here, it is not left behind.
+    let ended = started.map(Started::finish).transpose();
+    let lost_in_perf = read?;
 
-    let mut summary = Summary { time: attached_at.elapsed(), ..Summary::default() };
+    let mut summary = Summary { time, command: ended.map_err(Error::Command)?, ..Summary::default() };
     for (source, pipeline) in sources.iter().zip(&pipelines.list) {
         summary.written += pipeline.written;
         summary.filtered += pipeline.dropped;

@@ -333,10 +333,9 @@ proptest! {
         if line < least {
             return Ok(());
         }
-        // Numbers need their digits as well as their header before texts need theirs.
-        let whole: usize = wishes.iter().map(|(width, min, max, header, text)| {
-            let keep = *header.min(width).min(max);
-            if *text { keep } else { keep.max(*min) }
+        // Where all have the least that they ask for, no header gives way to a value.
+        let whole: usize = wishes.iter().map(|(width, min, max, header, _)| {
+            header.min(width).min(max).max(min)
         }).sum::<usize>() + wishes.len() - 1;
         for (cell, (width, _, max, header, text)) in header.split_whitespace().zip(&wishes) {
             let keep = *header.min(width).min(max);

@@ -1,6 +1,6 @@
 //! The flags of `igx run`: its own, and those that a gadget's parameters become.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ffi::OsString};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
@@ -39,6 +39,15 @@ pub(crate) fn command() -> Command {
                 .required(true)
                 .value_name("IMAGE")
                 .help("The gadget's image, such as trace_sni"),
+        )
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .num_args(1..)
+                .last(true)
+                .value_parser(value_parser!(OsString))
+                .conflicts_with_all(["host", "containername"])
+                .help("Start this, show only what it and its children do, and end with it and its exit status"),
         )
         .arg(
             Arg::new("timeout")

@@ -12,6 +12,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
+    process::ExitCode,
     sync::Arc,
     thread,
     time::Duration,
@@ -41,12 +42,12 @@ pub(super) use flags::command;
 pub(in crate::cli) const RUNNING: &str = "running...";
 
 /// `igx run`, from the arguments to the last event.
-pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
+pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitCode> {
     let globals = super::command();
     let Some(name) = &found.image else {
         // Help, or an error that names what is missing.
         globals.try_get_matches_from(args)?;
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
     super::start_log(found.verbose());
     ebpf::capture_libbpf_log();
@@ -68,7 +69,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let full =
         super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));
     let matches = full.try_get_matches_from(args)?;
-    let Some(("run", matches)) = matches.subcommand() else { return Ok(()) };
+    let Some(("run", matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
@@ -77,7 +78,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     if !matches.get_flag("quiet") {
         footer::say(&summary, &mut io::stderr());
     }
-    Ok(())
+    Ok(summary.command.map_or(ExitCode::SUCCESS, |status| ExitCode::from(instance::exit_code(status))))
 }
 
 /// The store, and what else there is to know of images before one is looked for.
@@ -141,6 +142,7 @@ fn start(
         })?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
         filters,
+        command: matches.get_many("command").into_iter().flatten().cloned().collect(),
         display,
         times: text("timestamp-format").and_then(|name| Times::named(&name)),
         count: matches.get_one::<u64>("count").copied(),
