@@ -14,6 +14,7 @@ mod help;
 mod inspect_peer;
 mod journey;
 mod loss;
+mod output;
 mod peers;
 mod publish;
 mod registry;

@@ -24,7 +24,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 /// Runs `igx` with these arguments, the first of which is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    match dispatch(&args) {
+    match completions::answer(&args).map_err(Into::into).and_then(|answered| match answered {
+        true => Ok(ExitCode::SUCCESS),
+        false => dispatch(&args),
+    }) {
         Ok(code) => code,
         Err(error) => report(&error),
     }
@@ -56,7 +59,7 @@ fn command() -> Command {
     command
         .subcommand(image::command())
         .subcommands([login::command(), logout::command()])
-        .subcommand(completions::command())
+        .subcommands([completions::command(), completions::man_command()])
         .subcommand(Command::new("version").about("Print the version"))
 }
 
@@ -71,7 +74,8 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
         Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
         Some(("logout", sub)) => logout::run(sub, &mut io::stdout()),
-        Some(("completions", sub)) => completions::run(sub, command()),
+        Some(("completions", sub)) => completions::run(sub),
+        Some(("man", sub)) => completions::man(sub, command()),
         Some(("version", _)) => {
             println!("v{}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -1,6 +1,7 @@
 //! `igx run`: finds the image, learns its flags, runs the gadget, and says at the end what was lost.
 
 mod arguments;
+mod complete;
 mod display;
 mod flags;
 mod footer;
@@ -36,6 +37,7 @@ use crate::{
 };
 
 pub(super) use arguments::Arguments;
+pub(super) use complete::known;
 pub(super) use flags::command;
 
 /// What is told, with `--verbose`, once all programs are attached.
