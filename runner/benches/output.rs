@@ -3,6 +3,8 @@
 //! `cargo bench -p runner --bench output`. The best of several rounds is printed: other work on the machine only
 //! ever adds time.
 
+mod trace_sni;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -170,5 +172,19 @@ fn main() {
     ] {
         let mut writer = writer(&source, mode, width);
         measure(what, |out| writer.event(black_box(&event), out));
+    }
+
+    println!("trace_sni, with all its operators");
+    for (what, mode, width) in [
+        ("columns", Mode::Columns, None),
+        ("columns, terminal 80", Mode::Columns, Some(80)),
+        ("json", Mode::Json, None),
+    ] {
+        let mut pipeline = trace_sni::Pipeline::new(mode, width);
+        let mut n = 0;
+        measure(what, |out| {
+            n += 1;
+            pipeline.event(n, out);
+        });
     }
 }

@@ -64,9 +64,8 @@ fn a_count_is_kept_and_fields_narrow_json() {
         assert_eq!(keys, ["fname", "proc"], "{event}");
         assert_eq!(event["proc"].as_object().unwrap().len(), 1, "{event}");
     }
-    assert!(
-        String::from_utf8(output.stderr).unwrap().starts_with("3 events shown, 0 filtered out, 0 lost in ")
-    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("3 events shown, 0 filtered out, 0 lost in "), "{said}");
 }
 
 #[test]
@@ -140,4 +139,32 @@ fn a_disk_that_is_full_is_an_error_and_a_closed_pipe_is_none() {
     let output = igx.command(&args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+/// What bash would offer behind this line.
+fn completed(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_igx"))
+        .env("_IGX_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string())
+        .env("_CLAP_IFS", "\n")
+        .env("_CLAP_COMPLETE_SPACE", "true")
+        .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+        .arg("--")
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn shells_complete_gadgets_their_flags_and_their_fields() {
+    assert!(completed("igx run tr").contains("trace_sni"));
+    assert_eq!(completed("igx run trace_sni --com").trim(), "--comm");
+    assert_eq!(completed("igx run trace_sni --fields pid,+netn").trim(), "pid,+netns_id");
+    assert!(completed("igx run trace_sni -o js").contains("jsonpretty"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(Igx::new().ok(&["completions", shell]).contains("_IGX_COMPLETE"), "{shell}");
+    }
 }

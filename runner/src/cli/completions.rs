@@ -73,7 +73,9 @@ fn known(typed: &[OsString]) -> Command {
         super::command()
     };
     let image = |command: Command| {
-        let named = command.get_arguments().any(|arg| arg.get_id() == "image");
+        let named = command.get_positionals().next().is_some_and(|arg| {
+            arg.get_id() == "image" && (arg.get_index() == Some(1) || command.get_positionals().count() == 1)
+        });
         if named { command.mut_arg("image", |arg| arg.add(ArgValueCandidates::new(images))) } else { command }
     };
     let nested = |command: Command| {
@@ -112,6 +114,13 @@ mod tests {
         assert_eq!(short("ghcr.io/inspektor-gadget/gadget/trace_open:latest"), "trace_open");
         assert_eq!(short("ghcr.io/me/trace_open:v1"), "ghcr.io/me/trace_open:v1");
         assert!(!cfg!(feature = "ebpf") || images().iter().any(|image| image.get_value() == "trace_sni"));
+    }
+
+    #[test]
+    fn a_command_line_that_is_completed_is_a_good_one() {
+        for line in ["igx", "igx run", "igx run trace_sni", "igx image verify"] {
+            known(&line.split(' ').map(OsString::from).collect::<Vec<_>>()).debug_assert();
+        }
     }
 
     #[test]

@@ -43,12 +43,14 @@ fn head() -> Command {
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::HelpLong).help("Print help"))
         .arg(
             Arg::new("image")
+                .index(1)
                 .required(true)
                 .value_name("IMAGE")
                 .help("The gadget's image, such as trace_sni"),
         )
         .arg(
             Arg::new("command")
+                .index(2)
                 .value_name("COMMAND")
                 .num_args(1..)
                 .last(true)
