@@ -4,6 +4,9 @@ ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
+# Kernels to test on, as scripts/kernels has them; all if none is named.
+KERNELS ?=
+
 # Where images go, under which tag, and what else `igx image push` and `cosign sign` are told.
 REGISTRY ?=
 TAG ?= latest
@@ -21,12 +24,12 @@ IGX := target/release/igx
 BUILD := build
 endif
 export IGX DIST
-C_FILES := $(shell find bpf examples runner/src/cli/image/new -name '*.[ch]' ! -name 'vmlinux*.h')
+C_FILES := $(shell find bpf examples tests runner/src/cli/image/new -name '*.[ch]' ! -name 'vmlinux*.h')
 SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build dist run test bench image runner-image push sign install mutants lint fmt deny need-root
+.PHONY: help setup build dist run test test-kernels bench image runner-image push sign install mutants fuzz lint fmt deny need-root
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +55,10 @@ test: need-root ## Run every test that this machine can run
 	$(RUST) cargo build --workspace --locked
 	$(RUST) --root cargo test --workspace --locked $(ARGS)
 
+test-kernels: ## Run what depends on the kernel on others, in machines of their own; takes KERNELS="5.10 6.12"
+	@scripts/setup build vm
+	@scripts/test-kernels $(KERNELS)
+
 bench: need-root dist ## Measure start-up, memory, events and packets, and write docs/benchmarks.md
 	@scripts/bench $(ARGS)
 
@@ -73,6 +80,10 @@ install: ## Install igx, completions and man pages under PREFIX, put after DESTD
 mutants: need-root ## Take vital parts out, one at a time; demand that tests notice
 	@scripts/setup build test
 	@scripts/mutants
+
+fuzz: ## Fuzz every target for a minute in all; takes ARGS="TARGET SECONDS"
+	@scripts/setup build
+	@scripts/fuzz $(ARGS)
 
 lint: ## Check formatting, clippy, scripts and that the mutants apply
 	@scripts/setup build lint

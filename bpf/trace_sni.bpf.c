@@ -137,9 +137,10 @@ static __always_inline bool ends_at(const char name[NAME_SIZE], __u32 len)
 static __always_inline enum sni_unread_reason load_name(struct __sk_buff *skb,
 							const struct server_name *name, char *to)
 {
-	__u32 len = name->len & MAX_NAME_LEN;
+	/* The verifiers of 5.10 and 6.1 forget a check for zero when they spill, but not a bound. */
+	__u32 len = ((name->len - 1) & MAX_NAME_LEN) + 1;
 
-	if (!len || bpf_skb_load_bytes(skb, name->off, to, len))
+	if (bpf_skb_load_bytes(skb, name->off, to, len))
 		return SNI_NOT_LOADED;
 	return forget(skb, ends_at(to, len)) ? SNI_READ : SNI_MALFORMED;
 }

@@ -53,12 +53,17 @@ impl Drop for Hellos {
     }
 }
 
-/// A process that waits for a word, then opens `rate` files a second for `seconds`, and says how many it opened.
+/// A process that waits for a word, then opens `rate` files a second for `seconds`, or mounts them, and says how many.
 pub(crate) struct Burst(Child);
 
 impl Burst {
-    pub(crate) fn new(rate: u64, seconds: u64) -> Self {
+    pub(crate) fn opens(rate: u64, seconds: u64) -> Self {
         Self(spawn(&["burst", &rate.to_string(), &seconds.to_string()]))
+    }
+
+    /// What it mounts is not there: the kernel refuses.
+    pub(crate) fn mounts(rate: u64, seconds: u64) -> Self {
+        Self(spawn(&["mounts", &rate.to_string(), &seconds.to_string()]))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -101,7 +106,13 @@ pub(crate) fn work_if_asked() {
             thread::sleep(Duration::from_micros(number(1)));
         },
         "hellos" => hellos(Duration::from_micros(number(1))),
-        _ => burst(number(1), number(2)),
+        "mounts" => burst(number(1), number(2), || {
+            let none = None::<&str>;
+            let _ = nix::mount::mount(none, ABSENT, none, nix::mount::MsFlags::empty(), none);
+        }),
+        _ => burst(number(1), number(2), || {
+            let _ = nix::fcntl::open(ABSENT, nix::fcntl::OFlag::O_RDONLY, nix::sys::stat::Mode::empty());
+        }),
     }
     std::process::exit(0);
 }
@@ -118,7 +129,7 @@ fn hellos(pause: Duration) {
     }
 }
 
-fn burst(rate: u64, seconds: u64) {
+fn burst(rate: u64, seconds: u64, act: impl Fn()) {
     let mut word = [0; 2];
     std::io::stdin().read_exact(&mut word).unwrap();
     let started = Instant::now();
@@ -128,7 +139,7 @@ fn burst(rate: u64, seconds: u64) {
     while opened < total {
         let due = (started.elapsed().as_nanos() as u64 * rate / 1_000_000_000).min(total);
         while opened < due {
-            let _ = nix::fcntl::open(ABSENT, nix::fcntl::OFlag::O_RDONLY, nix::sys::stat::Mode::empty());
+            act();
             opened += 1;
         }
         thread::sleep(Duration::from_millis(1));

@@ -4,15 +4,20 @@
 //! `IGX_PEER` names a folder with the peer's binary `ig` and its exported images `trace_open.tar` and `trace_sni.tar`.
 //! Without it there is nothing to run trace_open from: an own gadget of the same kind is measured, and no peer's cell
 //! is filled. Output goes to tmpfs for both. CPU is user plus system time of the whole process.
+//!
+//! With `--guests`, gadgets with WebAssembly guests are measured instead: an own one, and `trace_mount.tar` and
+//! `advise_seccomp.tar` of the peer's folder.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 
+mod guests;
 mod load;
 mod measure;
 mod runner;
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
+use load::Burst;
 use measure::{Cost, median};
 use runner::{Runner, Setup};
 
@@ -25,6 +30,9 @@ const SECONDS: u64 = 3;
 
 fn main() {
     let setup = Setup::new();
+    if env::args().any(|arg| arg == "--guests") {
+        return guests::measure(&setup);
+    }
     let peer = setup.peer();
     println!("| what | igx | ig | ratio |");
     println!("|---|---|---|---|");
@@ -54,15 +62,16 @@ fn start_up(setup: &Setup, peer: Option<&Runner>) {
 /// From exec to the first host name, while connections ask for one every millisecond.
 fn sni_start_up(setup: &Setup) {
     let hellos = load::Hellos::every(Duration::from_millis(1));
-    let sni = setup.trace_sni();
+    let sni = setup.igx_with("trace_sni");
     let times = (0..STARTS).map(|_| sni.first_event(hellos.pid())).collect();
     row("first host name of trace_sni with its process (ms)", median(times), None);
     drop(hellos);
 }
 
 fn throughput(setup: &Setup, peer: Option<&Runner>) {
-    let ours = setup.igx().under_load(RATE, SECONDS);
-    let theirs = peer.map(|p| p.under_load(RATE, SECONDS));
+    let burst = || Some(Burst::opens(RATE, SECONDS));
+    let ours = setup.igx().under_load(burst());
+    let theirs = peer.map(|p| p.under_load(burst()));
     let cell = |pick: fn(&Cost) -> f64| (pick(&ours), theirs.as_ref().map(pick));
     for (what, pick) in [
         ("events made at 200,000/s for 3 s", (|c: &Cost| c.made as f64) as fn(&Cost) -> f64),

@@ -75,10 +75,44 @@ impl Setup {
         }
     }
 
-    pub(crate) fn trace_sni(&self) -> Runner {
+    /// `igx` with another gadget.
+    pub(crate) fn igx_with(&self, image: &str) -> Runner {
         let mut runner = self.igx();
-        runner.args[3] = "trace_sni".into();
+        runner.args[3] = image.into();
         runner
+    }
+
+    /// The peer with another gadget.
+    pub(crate) fn peer_with(&self, image: &str) -> Option<Runner> {
+        let mut runner = self.peer()?;
+        runner.args[1] = image.into();
+        Some(runner)
+    }
+
+    /// Builds one of the tree's examples for `igx` and the peer.
+    pub(crate) fn build_example(&self, name: &str) {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name);
+        run(self.image().arg("build").arg(example).args(["-t", name]));
+        if let Some(peer) = &self.peer {
+            let tar = self.folder.path().join("example.tar");
+            run(self.image().args(["export", name]).arg(&tar));
+            run(Command::new(peer.join("ig")).args(["image", "import"]).arg(&tar));
+        }
+    }
+
+    /// Takes one of the peer's images for both; `false` if it is not there.
+    pub(crate) fn import(&self, name: &str) -> bool {
+        let tar = self.peer.as_ref().map(|peer| peer.join(format!("{name}.tar")));
+        let (Some(peer), Some(tar)) = (&self.peer, tar.filter(|tar| tar.exists())) else { return false };
+        run(self.image().arg("import").arg(&tar));
+        run(Command::new(peer.join("ig")).args(["image", "import"]).arg(&tar));
+        true
+    }
+
+    fn image(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_igx"));
+        command.arg("--store").arg(self.folder.path().join("store")).arg("image");
+        command
     }
 
     pub(crate) fn peer(&self) -> Option<Runner> {
@@ -101,7 +135,7 @@ impl Runner {
     /// Milliseconds from exec to the first event of process `pid`.
     pub(crate) fn first_event(&self, pid: u32) -> f64 {
         let started = Instant::now();
-        let mut child = self.command(pid).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = self.command(Some(pid)).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let took = started.elapsed();
@@ -110,13 +144,12 @@ impl Runner {
         took.as_secs_f64() * 1e3
     }
 
-    /// Runs while a process opens `rate` files a second for `seconds`.
-    pub(crate) fn under_load(&self, rate: u64, seconds: u64) -> Cost {
-        let burst = Burst::new(rate, seconds);
+    /// Runs beside a burst of events, all of them of one process; or beside nothing of ours.
+    pub(crate) fn under_load(&self, burst: Option<Burst>) -> Cost {
         let output = File::create(&self.output).unwrap();
-        let child = self.command(burst.pid()).stdout(output).spawn().unwrap();
+        let child = self.command(burst.as_ref().map(Burst::pid)).stdout(output).spawn().unwrap();
         thread::sleep(Duration::from_secs(2));
-        let made = burst.go();
+        let made = burst.map_or(0, Burst::go);
         // What is still on its way has this long to come out.
         thread::sleep(Duration::from_secs(1));
         let pid = self.measured(&child);
@@ -132,7 +165,7 @@ impl Runner {
         fs::metadata(&self.binary).unwrap().len() as f64 / 1e6
     }
 
-    fn command(&self, pid: u32) -> Command {
+    fn command(&self, pid: Option<u32>) -> Command {
         let mut command = if self.own_pids {
             let mut command = Command::new("unshare");
             command.args(["-p", "-f", "--mount-proc", "--kill-child"]).arg(&self.binary);
@@ -140,7 +173,10 @@ impl Runner {
         } else {
             Command::new(&self.binary)
         };
-        command.args(&self.args).arg("--pid").arg(pid.to_string()).stderr(Stdio::null());
+        command.args(&self.args).stderr(Stdio::null());
+        if let Some(pid) = pid {
+            command.arg("--pid").arg(pid.to_string());
+        }
         command
     }
 

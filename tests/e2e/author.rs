@@ -61,6 +61,27 @@ fn a_new_gadget_builds_runs_and_passes_its_test() {
 }
 
 #[test]
+fn a_new_gadget_with_a_guest_builds_and_passes_its_test() {
+    let igx = Igx::new();
+    let folder = igx.home.path().join("demo");
+    igx.ok(&["image", "new", "demo", "--guest", "--path", folder.to_str().unwrap()]);
+    // Here the crate is that of this tree, as no release may have it yet.
+    let manifest = folder.join("guest/Cargo.toml");
+    let old = fs::read_to_string(&manifest).unwrap();
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest").canonicalize().unwrap();
+    let (before, after) = old.split_once("{ git = ").unwrap();
+    let after = after.split_once('}').unwrap().1;
+    fs::write(&manifest, format!("{before}{{ path = {crates:?} }}{after}")).unwrap();
+
+    let passed = igx.ok(&["image", "test", folder.to_str().unwrap()]);
+    assert!(passed.ends_with("2 passed, 0 failed\n"), "{passed}");
+    let tests =
+        Command::new(env!("CARGO")).args(["test", "--quiet"]).current_dir(folder.join("guest")).output();
+    let tests = tests.unwrap();
+    assert!(tests.status.success(), "{}{}", text(&tests.stdout), text(&tests.stderr));
+}
+
+#[test]
 fn a_test_fails_when_the_gadget_does_not_do_what_it_says() {
     let igx = Igx::new();
     demo(&igx);

@@ -8,6 +8,7 @@ mod bad_input;
 mod build;
 mod corpus;
 mod docker;
+mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
@@ -16,6 +17,7 @@ mod journey;
 mod loss;
 mod output;
 mod peers;
+mod probes;
 mod publish;
 mod registry;
 mod second_gadget;

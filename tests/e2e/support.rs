@@ -78,9 +78,22 @@ impl Igx {
 
 /// A store with the example gadget `trace_files` in it.
 pub(crate) fn with_trace_files() -> Igx {
+    with_gadget("examples/trace_files")
+}
+
+/// A store with a gadget of this tree in it, named after its folder. Where nothing can be built, `IGX_TEST_BUILT` is a
+/// folder with a store that has it, and beside it what else a build leaves.
+pub(crate) fn with_gadget(folder: &str) -> Igx {
     let igx = Igx::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/trace_files");
-    igx.ok(&["image", "build", source.to_str().unwrap(), "-t", "trace_files"]);
+    if let Some(built) = std::env::var_os("IGX_TEST_BUILT") {
+        let copied =
+            Command::new("cp").arg("-r").arg(Path::new(&built).join(".")).arg(igx.home.path()).status();
+        assert!(copied.unwrap().success());
+    } else {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+        let name = source.file_name().unwrap().to_str().unwrap();
+        igx.ok(&["image", "build", source.to_str().unwrap(), "-t", name]);
+    }
     igx
 }
 

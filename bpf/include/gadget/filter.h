@@ -35,13 +35,18 @@ static __always_inline bool gadget_should_discard_comm(const gadget_comm comm[TA
 {
 	if (!targ_comm[0])
 		return false;
-	for (int i = 0; i < TASK_COMM_LEN; i++)
+	/* Older kernels, such as 5.10, leave bytes of a longer name behind the end of task->comm.
+	 */
+	for (int i = 0; i < TASK_COMM_LEN; i++) {
 		if (comm[i] != targ_comm[i])
 			return true;
+		if (!comm[i])
+			break;
+	}
 	return false;
 }
 
-/* Whether an event of such a process is not wanted. Bytes of `comm` behind its end must be zero. */
+/* Whether an event of such a process is not wanted. */
 static __always_inline bool gadget_should_discard_data(gadget_mntns_id mntns_id, gadget_pid pid,
 						       gadget_tid tid,
 						       const gadget_comm comm[TASK_COMM_LEN],

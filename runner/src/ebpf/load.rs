@@ -27,9 +27,11 @@ pub struct Loader<'a> {
     pub btf: Option<&'a ObjectBtf>,
 }
 
-/// A gadget in the kernel, not attached yet.
+/// A gadget in the kernel, not attached yet. The default is that of a gadget without an object, which has nothing
+/// there.
+#[derive(Default)]
 pub struct LoadedGadget {
-    object: libbpf_rs::Object,
+    object: Option<libbpf_rs::Object>,
 }
 
 impl Loader<'_> {
@@ -44,7 +46,7 @@ impl Loader<'_> {
         self.set_variables(&mut open, object)?;
         self.set_maps(&mut open, object)?;
         let object = open.load().map_err(|error| Error::Load { error })?;
-        Ok(LoadedGadget { object })
+        Ok(LoadedGadget { object: Some(object) })
     }
 
     fn set_program_types(&self, open: &mut OpenObject) {
@@ -115,12 +117,16 @@ impl Loader<'_> {
 impl LoadedGadget {
     /// The programs, in the object's order.
     pub fn programs(&self) -> impl Iterator<Item = libbpf_rs::ProgramMut<'_>> {
-        self.object.progs_mut()
+        self.object.iter().flat_map(libbpf_rs::Object::progs_mut)
+    }
+
+    fn find_map(&self, name: &str) -> Option<libbpf_rs::Map<'_>> {
+        self.object.as_ref()?.maps().find(|map| map.name() == name)
     }
 
     /// A handle of the map `name`, if the object has it.
     pub fn map(&self, name: &str) -> Result<Option<MapHandle>, Error> {
-        match self.object.maps().find(|m| m.name() == name) {
+        match self.find_map(name) {
             Some(map) => MapHandle::try_from(&map)
                 .map(Some)
                 .map_err(|source| Error::Map { what: format!("the map {name}"), source }),
@@ -135,7 +141,7 @@ impl LoadedGadget {
 
     /// The counter at `index` of the array `name`, summed up if each processor has its own; 0 if there is none.
     pub fn counter_at(&self, name: &str, index: u32) -> u64 {
-        let Some(map) = self.object.maps().find(|m| m.name() == name) else { return 0 };
+        let Some(map) = self.find_map(name) else { return 0 };
         let key = index.to_ne_bytes();
         let value = |bytes: &Vec<u8>| bytes.get(..8)?.try_into().ok().map(u64::from_ne_bytes);
         let any = MapFlags::ANY;

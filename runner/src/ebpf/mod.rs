@@ -7,6 +7,7 @@ pub mod attach;
 pub mod kernel_btf;
 pub mod load;
 pub mod param;
+pub(crate) mod perf_ring;
 pub mod reader;
 mod ring;
 pub mod socket_filter;

@@ -169,19 +169,29 @@ impl<'a> Ring<'a> {
     }
 }
 
-/// A part of a map's memory.
-struct Mapping {
+/// A part of a map's or an event's memory.
+pub(super) struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl Mapping {
-    fn new(fd: BorrowedFd<'_>, len: usize, protection: ProtFlags, offset: usize) -> io::Result<Self> {
+    pub(super) fn new(
+        fd: BorrowedFd<'_>,
+        len: usize,
+        protection: ProtFlags,
+        offset: usize,
+    ) -> io::Result<Self> {
         let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
         let offset = i64::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: a new mapping at a place that the kernel chooses; it is unmapped on drop.
         let start = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, fd, offset)? };
         Ok(Self { start: start.cast(), len })
+    }
+
+    /// Where it begins, and how many bytes it has.
+    pub(super) fn bytes(&self) -> (NonNull<u8>, usize) {
+        (self.start, self.len)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     io,
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::AsFd,
         unix::{fs::MetadataExt, process::ExitStatusExt},
     },
     process::{Child, Command, ExitStatus, Stdio},
@@ -68,7 +68,6 @@ pub(super) struct Held {
 /// A command that was started.
 pub(super) struct Started {
     child: Child,
-    ended: Arc<EventFd>,
 }
 
 impl Held {
@@ -111,15 +110,20 @@ impl Held {
         Ok(Self { program, mntns, go, started, ended })
     }
 
+    /// Becomes readable when the command has ended.
+    pub(super) fn ended(&self) -> Arc<EventFd> {
+        Arc::clone(&self.ended)
+    }
+
     /// Lets it go.
     pub(super) fn start(self) -> Result<Started, Error> {
-        let Self { program, go, started, ended, .. } = self;
+        let Self { program, go, started, .. } = self;
         let result = match go.send(()) {
             Ok(()) => started.recv().map_err(io::Error::other).and_then(|child| child),
             Err(error) => Err(io::Error::other(error)),
         };
         let child = result.map_err(|source| Error::Start { program, source })?;
-        Ok(Started { child, ended })
+        Ok(Started { child })
     }
 }
 
@@ -130,11 +134,6 @@ fn own_namespace() -> io::Result<u64> {
 }
 
 impl Started {
-    /// Becomes readable when the command has ended.
-    pub(super) fn ended(&self) -> BorrowedFd<'_> {
-        self.ended.as_fd()
-    }
-
     /// Waits for its end; asks it to end if it still runs.
     pub(super) fn finish(mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
@@ -194,9 +193,9 @@ mod tests {
         Held::new(&line.iter().map(OsString::from).collect::<Vec<_>>()).unwrap()
     }
 
-    fn wait(started: &Started) {
+    fn wait(ended: &EventFd) {
         let timeout = PollTimeout::from(20_000u16);
-        assert_eq!(poll(&mut [PollFd::new(started.ended(), PollFlags::POLLIN)], timeout), Ok(1));
+        assert_eq!(poll(&mut [PollFd::new(ended.as_fd(), PollFlags::POLLIN)], timeout), Ok(1));
     }
 
     #[test]
@@ -208,8 +207,9 @@ mod tests {
         let mntns = held.mntns;
         assert_ne!(mntns, namespace::own_mntns().unwrap());
         assert!(!file.exists());
+        let ended = held.ended();
         let started = held.start().unwrap();
-        wait(&started);
+        wait(&ended);
         assert_eq!(exit_code(started.finish().unwrap()), 7);
         assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), mntns.to_string());
     }

@@ -24,8 +24,17 @@ const WRITE_BYTES: usize = 64 << 10;
 /// costs a fraction of being woken for each. The first one after a pause is taken at once.
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// Reads events until it is time to stop, detaches with `detach`, and reads the maps `batches`: data source, map, and
-/// bytes of a value. It is time when one of `stops` is readable. `buffers` are read while the gadget runs. Returns how many events perf buffers lost.
+/// Where a run has come to.
+pub(super) enum Turn {
+    /// Everything runs, the guest as well.
+    Started,
+    /// It is time to detach the programs.
+    Detach,
+}
+
+/// Reads events until it is time to stop, and reads the maps `batches`: data source, map, and bytes of a value.
+/// It is time when one of `stops` is readable. `buffers` are read while the gadget runs. Returns how many events perf
+/// buffers lost.
 pub(super) fn read(
     buffers: &[(usize, MapHandle)],
     batches: &[(usize, MapHandle, usize)],
@@ -33,12 +42,13 @@ pub(super) fn read(
     stops: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
     out: &mut dyn Write,
-    detach: impl FnOnce(),
+    turn: &mut dyn FnMut(Turn) -> Result<(), Error>,
 ) -> Result<u64, Error> {
     let mut sink = Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None };
     pipelines.header(&mut sink.text);
     pipelines.call(Stage::Start, &mut sink.text)?;
     sink.flush();
+    turn(Turn::Started)?;
     let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
     let lost = read_buffers(buffers, &shared, stops, deadline, &sink)?;
     let (mut sink, pipelines) = (sink.into_inner(), shared.into_inner());
@@ -46,8 +56,11 @@ pub(super) fn read(
         pipelines.push_batch(*at, &elements(map, *value_size)?, &mut sink.text);
     }
     pipelines.call(Stage::Stop, &mut sink.text)?;
-    detach();
+    turn(Turn::Detach)?;
     pipelines.call(Stage::PostStop, &mut sink.text)?;
+    if let Some(error) = pipelines.failure() {
+        return Err(error.into());
+    }
     match sink.flushed() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
         _ => Ok(lost),
@@ -100,6 +113,10 @@ fn read_buffers(
             pipelines.borrow_mut().fit(&mut sink.text);
         }
         let count = reader.consume()?;
+        if let Some(error) = pipelines.borrow_mut().failure() {
+            sink.borrow_mut().flush();
+            return Err(error.into());
+        }
         match sink.borrow_mut().flushed() {
             // Whoever read the output has had enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(reader.lost()),

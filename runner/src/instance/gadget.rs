@@ -1,6 +1,9 @@
 //! A gadget read from its image, before it runs: what it sends, and what can be set.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use gadget::{
     image::GadgetImage,
@@ -22,7 +25,7 @@ pub enum Error {
     Metadata { image: String, source: metadata::Error },
     #[error("{image}: {source}")]
     Object { image: String, source: object::Error },
-    #[error("{0} has no eBPF program: this version runs only gadgets that have one")]
+    #[error("{0} has neither an eBPF program nor a guest: this version runs only gadgets that have one")]
     NoObject(String),
     #[error(
         "{0} has nothing to show: its object defines no tracer (this version runs no snapshots or top gadgets)"
@@ -44,6 +47,8 @@ pub struct Gadget {
     pub params: Vec<Param>,
     /// The guest as [`super::data_sources`] left it, to be run.
     pub(super) started: RefCell<Option<Started>>,
+    /// Whether the guest failed before and is not started again.
+    pub(super) does_without_guest: Cell<bool>,
 }
 
 /// One stream of events.
@@ -100,10 +105,15 @@ impl Gadget {
         let name = || image.reference.clone();
         let metadata =
             Metadata::parse(&image.metadata).map_err(|source| Error::Metadata { image: name(), source })?;
-        let elf = image.object.as_deref().ok_or_else(|| Error::NoObject(name()))?;
-        let object = Object::parse(elf).map_err(|source| Error::Object { image: name(), source })?;
-        // Maps are read for guests only: nothing else here shows batches yet.
-        if object.tracers.is_empty() && (object.map_iters.is_empty() || image.wasm.is_none()) {
+        let object = match image.object.as_deref() {
+            Some(elf) => Object::parse(elf).map_err(|source| Error::Object { image: name(), source })?,
+            // Its guest may have events of its own.
+            None if image.wasm.is_some() => Object::default(),
+            None => return Err(Error::NoObject(name())),
+        };
+        // Whether it has something to show, only its guest knows. Maps are read for guests only: nothing else here
+        // shows batches yet.
+        if object.tracers.is_empty() && image.wasm.is_none() {
             return Err(Error::NoTracer(name()));
         }
         let sources = object
@@ -126,7 +136,15 @@ impl Gadget {
     pub fn new(image: GadgetImage, metadata: Metadata, object: Object, sources: Vec<Source>) -> Self {
         let mut params: Vec<Param> = object.params.iter().map(|p| Param::new(p, &metadata)).collect();
         params.extend(metadata.params.wasm.iter().map(|(name, described)| Param::of_guest(name, described)));
-        Self { image, metadata, object, sources, params, started: RefCell::default() }
+        Self {
+            image,
+            metadata,
+            object,
+            sources,
+            params,
+            started: RefCell::default(),
+            does_without_guest: Cell::default(),
+        }
     }
 
     /// Where programs are attached instead of what their sections say, by lower-case name. `settings` are those of

@@ -44,6 +44,9 @@ pub(super) fn load(
     targets: &BTreeMap<String, String>,
 ) -> Result<Loaded, Error> {
     let btf = KernelBtf::new(options.cache.clone());
+    if gadget.image.object.is_none() {
+        return Ok(Loaded { gadget: LoadedGadget::default(), filter_map: None, owner: None, types: None });
+    }
     let owner = gadget.has_map(SOCKETS_MAP).then(|| start_owner(&btf)).transpose()?;
     let types = types(gadget, &btf, owner.is_some())?;
     let (loaded, filter_map) = load_object(gadget, options, targets, types.as_ref(), owner.as_ref())?;

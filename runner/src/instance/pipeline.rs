@@ -10,6 +10,7 @@ use super::{
     guest,
     lookup::Containers,
     page::Page,
+    policy::{self, Hosted, OnFailure},
     run::Options,
     step::{self, Placed, SharedGuest, Step, rest_names},
 };
@@ -54,6 +55,10 @@ pub(super) struct Pipeline {
     steps: Vec<Step>,
     /// Whether the guest is called for its events.
     guided: bool,
+    /// Whether it is called only for those with bytes behind their struct.
+    only_with_rest: bool,
+    /// The last event that the guest was called for: its memory is that of the next one.
+    spare: Packet,
     rest: Option<Rest>,
     slots: Slots,
     writer: Writer,
@@ -103,7 +108,7 @@ pub(super) struct Known<'a> {
 pub(super) fn prepare(
     gadget: &Gadget,
     sources: &[Source],
-    mut guest: Option<Guest>,
+    guest: Option<Guest>,
     options: &Options,
     known: &Known<'_>,
 ) -> Result<Pipelines, Error> {
@@ -118,10 +123,11 @@ pub(super) fn prepare(
         fields.filter(|field| field.full_name.starts_with("runtime.")).for_each(|field| field.hidden = true);
     }
     let mut calls = Vec::new();
-    if let Some(guest) = &mut guest {
-        guest.call(Stage::PreStart, &mut data)?;
-        guest.seal(&data);
-        calls.extend_from_slice(guest.subscriptions());
+    let mut guest = guest.map(|guest| Hosted::new(guest, OnFailure::of(&gadget.metadata)));
+    if let Some(hosted) = &mut guest {
+        hosted.call(Stage::PreStart, Some(&mut data))?;
+        hosted.guest.seal(&data);
+        calls.extend_from_slice(hosted.guest.subscriptions());
     }
     let views = output::views(&data, &options.display)?;
     let mut list = Vec::new();
@@ -216,9 +222,14 @@ impl Pipelines {
     pub(super) fn push(&mut self, at: usize, bytes: &[u8], out: &mut Vec<u8>) {
         let Some(pipeline) = self.list.get_mut(at) else { return };
         match &self.guest {
-            Some(guest) if pipeline.guided => {
-                let packet = pipeline.packet(bytes);
-                pipeline.push_payload(Payload::Single(packet), Some(guest), (&mut self.page, at), out);
+            Some(guest) if pipeline.guided && !pipeline.passes_by(bytes) => {
+                let mut packet = std::mem::take(&mut pipeline.spare);
+                pipeline.fill(&mut packet, bytes);
+                let mut payload = Payload::Single(packet);
+                pipeline.push_payload(&mut payload, Some(guest), (&mut self.page, at), out);
+                if let Payload::Single(packet) = payload {
+                    pipeline.spare = packet;
+                }
                 self.follow(out);
             }
             _ => pipeline.push(bytes, (&mut self.page, at), out),
@@ -228,31 +239,41 @@ impl Pipelines {
     /// Takes a batch.
     pub(super) fn push_batch(&mut self, at: usize, events: &[Vec<u8>], out: &mut Vec<u8>) {
         let Some(pipeline) = self.list.get_mut(at) else { return };
-        let packets = events.iter().map(|bytes| pipeline.packet(bytes)).collect();
-        pipeline.push_payload(Payload::Array(packets), self.guest.as_ref(), (&mut self.page, at), out);
+        let packet = |bytes: &Vec<u8>| {
+            let mut packet = pipeline.empty();
+            pipeline.fill(&mut packet, bytes);
+            packet
+        };
+        let mut payload = Payload::Array(events.iter().map(packet).collect());
+        pipeline.push_payload(&mut payload, self.guest.as_ref(), (&mut self.page, at), out);
         self.follow(out);
     }
 
     /// Calls the guest for a stage of the run; data sources are final by then.
     pub(super) fn call(&mut self, stage: Stage, out: &mut Vec<u8>) -> Result<(), wasm::Error> {
         if let Some(guest) = &self.guest {
-            guest.borrow_mut().call_sealed(stage)?;
+            guest.borrow_mut().call(stage, None)?;
             self.follow(out);
         }
         Ok(())
+    }
+
+    /// Why the run has to end, if the guest failed and the gadget cannot do without it.
+    pub(super) fn failure(&mut self) -> Option<wasm::Error> {
+        self.guest.as_ref()?.borrow_mut().failure()
     }
 
     /// Takes the events that the guest sent.
     fn follow(&mut self, out: &mut Vec<u8>) {
         let Some(guest) = &self.guest else { return };
         for _ in 0..MAX_CHAIN {
-            let next = guest.borrow_mut().emitted();
-            let Some((at, payload)) = next else { return };
+            let next = guest.borrow_mut().guest.emitted();
+            let Some((at, mut payload)) = next else { return };
             if let Some(pipeline) = self.list.get_mut(at) {
-                pipeline.push_payload(payload, Some(guest), (&mut self.page, at), out);
+                pipeline.push_payload(&mut payload, Some(guest), (&mut self.page, at), out);
             }
         }
-        let left = std::iter::from_fn(|| guest.borrow_mut().emitted()).count();
+        let left = std::iter::from_fn(|| guest.borrow_mut().guest.emitted()).count();
         tracing::warn!("the guest sends events without end: {left} are left out");
     }
 }
@@ -274,6 +295,8 @@ impl Pipeline {
         });
         Ok(Self {
             guided: !calls.is_empty(),
+            only_with_rest: policy::only_with_rest(data),
+            spare: Packet { data: Vec::new(), slots: Slots::new(data.slots) },
             steps: step::steps(operators, calls),
             rest,
             slots: Slots::new(data.slots),
@@ -315,29 +338,40 @@ impl Pipeline {
         }
     }
 
-    /// An event that may be written to, of the kernel's bytes.
-    fn packet(&self, bytes: &[u8]) -> Packet {
-        let mut packet = Packet { data: bytes.to_vec(), slots: Slots::new(self.slot_count) };
+    /// Whether the guest does not want to see this event.
+    #[inline]
+    fn passes_by(&self, bytes: &[u8]) -> bool {
+        self.only_with_rest && bytes.len() <= self.size
+    }
+
+    fn empty(&self) -> Packet {
+        Packet { data: Vec::new(), slots: Slots::new(self.slot_count) }
+    }
+
+    /// Makes `packet` the event of the kernel's bytes.
+    fn fill(&self, packet: &mut Packet, bytes: &[u8]) {
+        packet.data.clear();
+        packet.data.extend_from_slice(bytes);
         if bytes.len() < self.size {
             packet.data.resize(self.size, 0);
         }
+        packet.slots.clear();
         if let Some(rest) = &self.rest {
             rest.fill(&mut packet.slots, &packet.data[self.size..]);
         }
-        packet
     }
 
     fn push_payload(
         &mut self,
-        mut payload: Payload,
+        payload: &mut Payload,
         guest: Option<&SharedGuest>,
         (page, at): (&mut Page, usize),
         out: &mut Vec<u8>,
     ) {
-        if !step::run_with(&mut self.steps, guest, &mut payload, &mut self.dropped) {
+        if !step::run_with(&mut self.steps, guest, payload, &mut self.dropped) {
             return;
         }
-        match &mut payload {
+        match payload {
             Payload::Single(packet) => {
                 if page.turn(at, &mut self.writer, out) {
                     self.writer.event(&packet.event(), out);

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     io::{self, Write},
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     process::ExitStatus,
     rc::Rc,
@@ -18,10 +18,11 @@ use super::{
     command::{self, Held, Started},
     containers::Follower,
     counters::{self, Counter},
-    events,
+    events::{self, Turn},
     gadget::{Gadget, Origin, Source},
-    guest::{self, Machine},
+    guest,
     load::{self, Loaded},
+    machine::Machine,
     pipeline,
 };
 use crate::{
@@ -119,7 +120,7 @@ pub enum Error {
 
 /// What is told to a person beside the events.
 pub enum Notice<'a> {
-    /// All programs are attached.
+    /// All programs are attached, and the guest is ready for what they see.
     Running,
     /// Something that the user should know, one line.
     Warning(&'a str),
@@ -160,7 +161,9 @@ pub fn run(
     if let Some(machine) = &machine {
         let mut machine = machine.borrow_mut();
         for map in &gadget.object.maps {
-            machine.maps.extend(loaded.map(&map.name)?.map(|handle| (map.name.clone(), handle)));
+            if let Some(handle) = loaded.map(&map.name)? {
+                machine.maps.add(&map.name, handle);
+            }
         }
         if !options.host && command.is_none() {
             machine.shown = Some((collection.lookup(), options.selector.clone()));
@@ -200,13 +203,24 @@ pub fn run(
             Origin::Guest => {}
         }
     }
-    notice(Notice::Running);
-    let attached_at = Instant::now();
-    let started = held.map(Held::start).transpose()?;
+    let mut attached = Some(attached);
     let mut stops = vec![stop];
-    stops.extend(started.as_ref().map(Started::ended));
-    let read = events::read(&buffers, &batches, &mut pipelines, &stops, deadline, out, || drop(attached));
-    let time = attached_at.elapsed();
+    let ended = held.as_ref().map(Held::ended);
+    stops.extend(ended.as_ref().map(AsFd::as_fd));
+    let (mut held, mut started) = (held, None);
+    let turn = &mut |turn| {
+        match turn {
+            Turn::Started => {
+                notice(Notice::Running);
+                started = held.take().map(Held::start).transpose()?;
+            }
+            Turn::Detach => drop(attached.take()),
+        }
+        Ok(())
+    };
+    let began = Instant::now();
+    let read = events::read(&buffers, &batches, &mut pipelines, &stops, deadline, out, turn);
+    let time = began.elapsed();
     // Whatever happened here, it is not left behind.
     let ended = started.map(Started::finish).transpose();
     let lost_in_perf = read?;

@@ -2,14 +2,15 @@
 
 use std::{cell::RefCell, rc::Rc};
 
+use super::policy::Hosted;
 use crate::{
     datasource::{DataSource, Event, Packet},
     operator::{self, Operator, Verdict},
-    wasm::{Guest, Payload, Subscription, SubscriptionKind},
+    wasm::{Payload, Subscription, SubscriptionKind},
 };
 
 /// The gadget's guest, which all its data sources share.
-pub(super) type SharedGuest = Rc<RefCell<Guest>>;
+pub(super) type SharedGuest = Rc<RefCell<Hosted>>;
 
 /// One step of a pipeline.
 pub(super) enum Step {
@@ -76,7 +77,7 @@ pub(super) fn run_with(
                 let Some(guest) = guest else { continue };
                 if call.kind == SubscriptionKind::Data {
                     &mut |packet| one(&mut guest.borrow_mut(), call, packet)
-                } else if !call_guest(&mut guest.borrow_mut(), call, payload) {
+                } else if !guest.borrow_mut().event(call, payload) {
                     *dropped += 1;
                     return false;
                 } else {
@@ -101,21 +102,13 @@ pub(super) fn run_with(
     true
 }
 
-fn one(guest: &mut Guest, call: &Subscription, packet: &mut Packet) -> bool {
+fn one(guest: &mut Hosted, call: &Subscription, packet: &mut Packet) -> bool {
     let mut payload = Payload::Single(std::mem::take(packet));
-    let keep = call_guest(guest, call, &mut payload);
+    let keep = guest.event(call, &mut payload);
     if let Payload::Single(back) = payload {
         *packet = back;
     }
     keep
-}
-
-/// A guest that is stopped is named once; events go on without it.
-fn call_guest(guest: &mut Guest, call: &Subscription, payload: &mut Payload) -> bool {
-    guest.event(call, payload).unwrap_or_else(|error| {
-        tracing::warn!("{error}; the run goes on without it");
-        true
-    })
 }
 
 /// The names of the fields that hold what follows an event's struct, and how long it is.

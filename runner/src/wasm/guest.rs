@@ -10,6 +10,7 @@ use wasmi::{
 use super::{
     API_VERSION, Error, Host, Payload, Stop, Subscription, call,
     objects::{Object, Objects},
+    segments,
     state::State,
     wasi,
 };
@@ -67,12 +68,53 @@ impl Stage {
     }
 }
 
+/// What a guest is called for events with: the number of its subscription, the data source, and the event.
+type Event = (u64, u32, u32);
+
+/// The function that is called for events.
+#[derive(Clone, Copy)]
+enum Callback {
+    /// The one of the guest API.
+    Plain(TypedFunc<Event, ()>),
+    /// One that says 1 if the event is to be discarded: only this host has it.
+    Deciding(TypedFunc<Event, i32>),
+}
+
+impl Callback {
+    fn find(instance: &Instance, store: &Store<State>) -> Option<Self> {
+        let deciding = instance.get_typed_func(store, DECIDING).map(Self::Deciding);
+        deciding.or_else(|_| instance.get_typed_func(store, PLAIN).map(Self::Plain)).ok()
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain(_) => PLAIN,
+            Self::Deciding(_) => DECIDING,
+        }
+    }
+
+    /// `false` if the event is to be discarded.
+    fn call(self, store: &mut Store<State>, event: Event) -> Result<bool, wasmi::Error> {
+        match self {
+            Self::Plain(callback) => callback.call(store, event).map(|()| true),
+            Self::Deciding(callback) => callback.call(store, event).map(|verdict| verdict != DISCARD),
+        }
+    }
+}
+
+const PLAIN: &str = "dataSourceCallback";
+const DECIDING: &str = "igxDataSourceCallback";
+const DISCARD: i32 = 1;
+
+/// What a guest exports that wants to know whether it is this host that runs it.
+const THIS_HOST: &str = "igxHost";
+
 /// A guest.
 pub struct Guest {
     name: String,
     store: Store<State>,
     instance: Instance,
-    callback: Option<TypedFunc<(u64, u32, u32), ()>>,
+    callback: Option<Callback>,
     limits: Limits,
     stopped: bool,
 }
@@ -85,7 +127,7 @@ impl Guest {
     pub fn new(name: &str, module: &[u8], host: Box<dyn Host>, limits: Limits) -> Result<Self, Error> {
         let refuse = |error: wasmi::Error| Error::Module { guest: name.to_owned(), why: error.to_string() };
         let engine = Engine::new(&config());
-        let module = Module::new(&engine, module).map_err(refuse)?;
+        let module = Module::new(&engine, segments::merged(module)).map_err(refuse)?;
         let fence = StoreLimitsBuilder::new()
             .memory_size(limits.pages.saturating_mul(PAGE))
             .table_elements(MAX_TABLE)
@@ -102,7 +144,7 @@ impl Guest {
             open: false,
             subscriptions: Vec::new(),
             emitted: Default::default(),
-            discard: false,
+            knows_host: false,
             config: BTreeMap::new(),
             line: Vec::new(),
         };
@@ -122,7 +164,7 @@ impl Guest {
             },
             why => Error::Stopped { guest: name.to_owned(), function: "its start function", why },
         })?;
-        let callback = instance.get_typed_func(&store, "dataSourceCallback").ok();
+        let callback = Callback::find(&instance, &store);
         let mut guest = Self { name: name.to_owned(), store, instance, callback, limits, stopped: false };
         guest.initialize()?;
         Ok(guest)
@@ -138,6 +180,12 @@ impl Guest {
         let found = self.enter(VERSION, self.limits.start_fuel, |store| version.call(store, ()))?;
         if found != API_VERSION {
             return Err(Error::Version { guest: self.name.clone(), found });
+        }
+        if self.instance.get_func(&self.store, THIS_HOST).is_some() {
+            let tell = self.instance.get_typed_func::<(), ()>(&self.store, THIS_HOST);
+            let tell = tell.map_err(|_| Error::Export { guest: self.name.clone(), function: THIS_HOST })?;
+            self.store.data_mut().knows_host = true;
+            self.enter(THIS_HOST, self.limits.start_fuel, |store| tell.call(store, ()))?;
         }
         Ok(())
     }
@@ -193,6 +241,11 @@ impl Guest {
         &self.store.data().config
     }
 
+    /// Never calls it again: it failed in a way that it can be done without.
+    pub fn abandon(&mut self) {
+        self.stopped = true;
+    }
+
     /// Whether it was stopped, and is not called any more.
     pub fn is_stopped(&self) -> bool {
         self.stopped
@@ -203,27 +256,26 @@ impl Guest {
     /// # Errors
     /// When the guest is stopped. The event is as the guest left it; later calls do nothing.
     pub fn event(&mut self, subscription: &Subscription, payload: &mut Payload) -> Result<bool, Error> {
-        const CALLBACK: &str = "dataSourceCallback";
         let Some(callback) = self.callback.filter(|_| !self.stopped) else { return Ok(true) };
         let state = self.store.data_mut();
         let handle = state.objects.add(Object::Current);
         if handle == 0 {
             // It has used up its handles and could not even be told about the event.
             let why = Stop::Other("it holds on to all its handles".to_owned());
-            return Err(self.stop(CALLBACK, why));
+            return Err(self.stop(callback.name(), why));
         }
         let taken = std::mem::replace(payload, Payload::Array(Vec::new()));
         state.objects.current = Some((subscription.source, taken));
-        state.discard = false;
         let arguments = (subscription.callback, subscription.handle, handle);
-        let result = self.enter(CALLBACK, self.limits.event_fuel, |store| callback.call(store, arguments));
+        let result =
+            self.enter(callback.name(), self.limits.event_fuel, |store| callback.call(store, arguments));
         let state = self.store.data_mut();
         if let Some((_, back)) = state.objects.current.take() {
             *payload = back;
         }
         state.objects.remove(handle);
         state.objects.settle();
-        result.map(|()| !self.store.data().discard)
+        result
     }
 
     /// The next event that the guest sent, and the index of its data source.

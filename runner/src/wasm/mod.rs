@@ -19,6 +19,7 @@ mod host;
 mod hostile;
 mod memory;
 mod objects;
+mod segments;
 mod state;
 #[cfg(test)]
 mod testing;

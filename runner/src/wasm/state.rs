@@ -64,8 +64,8 @@ pub(super) struct State {
     pub(super) open: bool,
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) emitted: VecDeque<(usize, Payload)>,
-    /// Whether the guest asked to discard the event that it is called for.
-    pub(super) discard: bool,
+    /// Whether the guest was told that it is this host that runs it, and expects no less than it says.
+    pub(super) knows_host: bool,
     pub(super) config: BTreeMap<String, String>,
     /// What the guest printed since its last line end.
     pub(super) line: Vec<u8>,

@@ -46,20 +46,60 @@ fn a_guest_reads_and_fills_fields() {
     }
 }
 
+/// A guest for this host knows it before anything else, and its own callback is called instead of the other one.
 #[test]
 fn an_event_can_be_discarded() {
     let (mut guest, _, sources) = start(
-        r#"(func (export "gadgetInit") (result i32)
+        r#"(global $told (mut i32) (i32.const 0))
+        (func (export "igxHost") (global.set $told (i32.const 1)))
+        (func (export "gadgetInit") (result i32)
+          (call $is (global.get $told) (i32.const 1))
           (global.set $ds (call $getDataSource @"events"))
           (global.set $f (call $getField (global.get $ds) @"number"))
           (call $subscribe (global.get $ds) (i32.const 1) (i32.const 0) (i64.const 0)))
-        (func (export "dataSourceCallback") (param i64 i32 i32)
-          (if (i64.eqz (call $getScalar (global.get $f) (local.get 2) (i32.const 4) (i32.const 900)))
-            (then (call $is (call $releasePacket (global.get $ds) (local.get 2)) (i32.const 0)))))"#,
+        (func (export "dataSourceCallback") (param i64 i32 i32) unreachable)
+        (func (export "igxDataSourceCallback") (param i64 i32 i32) (result i32)
+          (call $is (call $releasePacket (global.get $ds) (local.get 2)) (i32.const 1))
+          (i32.wrap_i64 (call $getScalar (global.get $f) (local.get 2) (i32.const 4) (i32.const 900))))"#,
     )
     .unwrap();
-    assert!(pass(&mut guest, &sources, packet(0, "a")).unwrap().is_none());
-    assert!(pass(&mut guest, &sources, packet(1, "a")).unwrap().is_some());
+    assert!(pass(&mut guest, &sources, packet(0, "a")).unwrap().is_some());
+    assert!(pass(&mut guest, &sources, packet(1, "a")).unwrap().is_none());
+    assert!(pass(&mut guest, &sources, packet(2, "a")).unwrap().is_some());
+}
+
+#[test]
+fn a_guest_of_others_cannot_discard() {
+    let (mut guest, _, sources) = start(
+        r#"(func (export "gadgetInit") (result i32)
+          (global.set $ds (call $getDataSource @"events"))
+          (call $subscribe (global.get $ds) (i32.const 1) (i32.const 0) (i64.const 0)))
+        (func (export "dataSourceCallback") (param i64 i32 i32)
+          (call $is (call $releasePacket (global.get $ds) (local.get 2)) (i32.const 1)))"#,
+    )
+    .unwrap();
+    assert!(pass(&mut guest, &sources, packet(0, "a")).unwrap().is_some());
+}
+
+/// Upstream says that a look-up went well where there is nothing to be found, and writes nothing.
+#[test]
+fn only_guests_for_this_host_are_told_that_a_key_is_not_there() {
+    for (know, answer) in [("", 0), (r#"(func (export "igxHost"))"#, 1)] {
+        let (mut guest, _, mut sources) = start(&format!(
+            r#"{know}
+            (func (export "gadgetStart") (result i32)
+              (local $m i32)
+              (local.set $m (call $not0 (call $getMap @"map")))
+              (i32.store (i32.const 1000) (i32.const 77))
+              (call $is (call $lookup (local.get $m) @"keyy" (i64.const 0x4000003e8)) (i32.const {answer}))
+              (call $is (i32.load (i32.const 1000)) (i32.const 77))
+              (call $is (call $lookup (i32.const 999) @"keyy" (i64.const 0x4000003e8)) (i32.const 1))
+              (call $is (call $lookup (local.get $m) @"short" (i64.const 0x4000003e8)) (i32.const 1))
+              (i32.const 0))"#
+        ))
+        .unwrap();
+        guest.call(Stage::Start, &mut sources).unwrap();
+    }
 }
 
 #[test]
@@ -140,7 +180,6 @@ fn maps() {
           (local $m i32) (local $n i32)
           (local.set $m (call $not0 (call $getMap @"map")))
           (call $is (call $getMap @"none") (i32.const 0))
-          (call $is (call $lookup (local.get $m) @"keyy" @"AAAA") (i32.const 1))
           (call $is (call $update (local.get $m) @"keyy" @"vals" (i64.const 0)) (i32.const 0))
           (call $is (call $update (local.get $m) @"shrt1" @"vals" (i64.const 0)) (i32.const 1))
           (call $is (call $update (local.get $m) @"keyy" @"longer" (i64.const 0)) (i32.const 1))

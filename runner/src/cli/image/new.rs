@@ -10,17 +10,45 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use gadget::reference::Reference;
 
 /// Each file's path in the gadget's folder, and its text.
-const FILES: [(&str, &str); 6] = [
+type File = (&'static str, &'static str);
+
+const FILES: [File; 6] = [
     ("program.bpf.c", include_str!("new/program.bpf.c")),
     ("gadget.yaml", include_str!("new/gadget.yaml")),
     ("tests/exec.yaml", include_str!("new/tests/exec.yaml")),
     (".github/workflows/gadget.yml", include_str!("new/workflows/gadget.yml")),
     ("README.md", include_str!("new/README.md")),
     (".gitignore", include_str!("new/gitignore")),
+];
+
+/// What a gadget with a guest is made of: an example, and what is said about it.
+const WITH_GUEST: [File; 9] = [
+    ("program.bpf.c", include_str!("../../../../examples/who_opens/program.bpf.c")),
+    ("gadget.yaml", include_str!("../../../../examples/who_opens/gadget.yaml")),
+    ("build.yaml", include_str!("../../../../examples/who_opens/build.yaml")),
+    ("guest/Cargo.toml", include_str!("../../../../examples/who_opens/guest/Cargo.toml")),
+    ("guest/src/lib.rs", include_str!("../../../../examples/who_opens/guest/src/lib.rs")),
+    ("tests/open.yaml", include_str!("new/guest/tests/open.yaml")),
+    (".github/workflows/gadget.yml", include_str!("new/workflows/gadget.yml")),
+    ("README.md", include_str!("new/guest/README.md")),
+    (".gitignore", include_str!("new/guest/gitignore")),
+];
+
+/// What is said in the example of where it is, and what is said elsewhere.
+const FROM_EXAMPLE: [(&str, &str); 6] = [
+    ("name: who opens\n", "name: __NAME__\n"),
+    ("homepageURL: https://github.com/igx-project/igx\n", ""),
+    ("documentationURL: https://github.com/igx-project/igx/blob/main/docs/guests.md\n", ""),
+    ("sourceURL: https://github.com/igx-project/igx/tree/main/examples/who_opens\n", ""),
+    ("name = \"who_opens\"\n", "name = \"guest\"\n"),
+    (
+        "{ path = \"../../../guest\" }",
+        "{ git = \"https://github.com/igx-project/igx\", tag = \"__VERSION__\" }",
+    ),
 ];
 
 pub(super) fn command() -> Command {
@@ -39,16 +67,24 @@ pub(super) fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("Folder to make [default: the last part of NAME]"),
         )
+        .arg(
+            Arg::new("guest")
+                .long("guest")
+                .action(ArgAction::SetTrue)
+                .help("With a WebAssembly guest in Rust, which works on events before they are shown"),
+        )
 }
 
 pub(super) fn run(matches: &ArgMatches, log: &mut impl Write) -> Result<()> {
     let name = Name::parse(matches.get_one::<String>("name").map_or("", String::as_str))?;
     let folder = matches.get_one::<PathBuf>("path").cloned().unwrap_or_else(|| name.last.clone().into());
-    create(&folder, &name)?;
+    let with_guest = matches.get_flag("guest");
+    create(&folder, &name, if with_guest { &WITH_GUEST } else { &FILES })?;
     let shown = folder.display();
+    let target = if with_guest { "rustup target add wasm32-wasip1\n  " } else { "" };
     writeln!(
         log,
-        "Started {image} in {shown}; next:\n  \
+        "Started {image} in {shown}; next:\n  {target}\
          sudo igx image build {shown} -t {image}\n  \
          sudo igx image test {shown}\n  \
          sudo igx run {image} --host",
@@ -84,6 +120,7 @@ impl Name {
     }
 
     fn fill(&self, text: &str) -> String {
+        let text = FROM_EXAMPLE.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
         text.replace("__NAME__", &self.last)
             .replace("__IMAGE__", &self.image)
             .replace("__CI_IMAGE__", &self.pushed)
@@ -92,7 +129,7 @@ impl Name {
 }
 
 /// Writes the files into `folder`, which must be empty or not exist.
-fn create(folder: &Path, name: &Name) -> Result<()> {
+fn create(folder: &Path, name: &Name, files: &[File]) -> Result<()> {
     match fs::read_dir(folder).map(|mut entries| entries.next().is_some()) {
         Ok(true) => {
             bail!("{} is not empty: choose another folder with --path", folder.display());
@@ -105,7 +142,7 @@ fn create(folder: &Path, name: &Name) -> Result<()> {
             });
         }
     }
-    for (file, text) in FILES {
+    for (file, text) in files {
         let path = folder.join(file);
         path.parent()
             .map_or(Ok(()), fs::create_dir_all)
@@ -144,6 +181,32 @@ mod tests {
         }
         let metadata = fs::read_to_string(folder.join("gadget.yaml")).unwrap();
         assert!(metadata.starts_with("name: trace_mine\n"), "{metadata}");
+    }
+
+    /// The example may change, but what is said in it of where it is must not be left in another's folder.
+    #[test]
+    fn with_a_guest_it_is_the_example_under_another_name() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("mine");
+        let args = ["new", "trace_mine", "--guest", "--path", folder.to_str().unwrap()];
+        let matches = command().try_get_matches_from(args).unwrap();
+        let mut log = Vec::new();
+        run(&matches, &mut log).unwrap();
+        let said = String::from_utf8(log).unwrap();
+        assert!(said.contains("next:\n  rustup target add wasm32-wasip1\n  sudo igx image build "), "{said}");
+        for (file, from_example) in WITH_GUEST {
+            let text = fs::read_to_string(folder.join(file)).unwrap();
+            assert!(!text.contains("__") || file.ends_with(".c"), "{file}: {text}");
+            assert!(!text.contains("who_opens") && !text.contains("../guest"), "{file}: {text}");
+            assert!(!from_example.is_empty());
+        }
+        let metadata = fs::read_to_string(folder.join("gadget.yaml")).unwrap();
+        assert!(metadata.starts_with("name: trace_mine\ndescription: "), "{metadata}");
+        let manifest = fs::read_to_string(folder.join("guest/Cargo.toml")).unwrap();
+        assert!(manifest.contains(concat!("tag = \"v", env!("CARGO_PKG_VERSION"), "\"")), "{manifest}");
+        for (from, _) in FROM_EXAMPLE {
+            assert!(WITH_GUEST.iter().any(|(_, text)| text.contains(from)), "the example has no {from:?}");
+        }
     }
 
     #[test]

@@ -65,19 +65,15 @@ fn emit(caller: Call<'_>, source: u32, packet: u32) -> Result<u32> {
     })
 }
 
-/// Lets go of an event. What is passing is discarded: Inspektor Gadget has no such thing, and answers with 1.
+/// Lets go of an event of the guest's own. What is passing is not its to let go of.
 fn release(caller: Call<'_>, source: u32, packet: u32) -> Result<u32> {
     status(caller, 0, |inside| {
         let state = inside.state;
         let source = state.objects.source(source)?;
         match state.objects.get(packet)? {
-            Object::Packet(of, _) if *of == source => {
-                state.objects.remove(packet)?;
-            }
-            Object::Current if state.objects.current.as_ref()?.0 == source => state.discard = true,
-            _ => return None,
+            Object::Packet(of, _) if *of == source => state.objects.remove(packet).map(drop),
+            _ => None,
         }
-        Some(())
     })
 }
 
