@@ -47,7 +47,7 @@ fn it_fits_a_terminal() {
 
 #[test]
 fn of_igx() {
-    insta::assert_snapshot!(help("", "--help"), @r#"
+    insta::assert_snapshot!(help("", "--help"), @"
     Run eBPF gadgets that come as OCI images
 
     Usage: igx [OPTIONS] <COMMAND>
@@ -57,18 +57,21 @@ fn of_igx() {
       image        Build, list and remove gadget images in the local store
       login        Log in to a registry and keep the credentials
       logout       Forget the credentials for a registry
+      config       Show settings: of the file config.yaml and of the environment
       completions  Print a shell's completion script
       version      Print the version
       help         Print this message or the help of the given subcommand(s)
 
     Options:
       -v, --verbose         Say what is being done, on stderr
+          --config <FILE>   Where settings are read from [default:
+                            ~/.config/igx/config.yaml]
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]
       -h, --help            Print help
       -V, --version         Print version
-    "#);
+    ");
 }
 
 #[test]
@@ -79,10 +82,10 @@ fn of_run() {
 
     'igx run IMAGE --help' also lists the flags that the gadget itself brings.
 
-    Usage: igx run [OPTIONS] <IMAGE> [-- <COMMAND>...]
+    Usage: igx run [OPTIONS] [IMAGE] [-- <COMMAND>...]
 
     Arguments:
-      <IMAGE>
+      [IMAGE]
               The gadget's image, such as trace_sni
 
       [COMMAND]...
@@ -95,6 +98,13 @@ fn of_run() {
 
       -v, --verbose
               Say what is being done, on stderr
+
+          --config <FILE>
+              Where settings are read from [default:
+              ~/.config/igx/config.yaml]
+
+      -f, --file <FILE>
+              Take image and flags from this manifest; - is stdin
 
           --store <FOLDER>
               Where images are kept [default for root:
@@ -228,7 +238,7 @@ fn of_run_trace_sni() {
 
 #[test]
 fn of_image() {
-    insta::assert_snapshot!(help("image", "--help"), @r#"
+    insta::assert_snapshot!(help("image", "--help"), @"
     Build, list and remove gadget images in the local store
 
     Usage: igx image [OPTIONS] <COMMAND>
@@ -252,16 +262,18 @@ fn of_image() {
 
     Options:
       -v, --verbose         Say what is being done, on stderr
+          --config <FILE>   Where settings are read from [default:
+                            ~/.config/igx/config.yaml]
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]
       -h, --help            Print help
-    "#);
+    ");
 }
 
 #[test]
 fn of_image_new() {
-    insta::assert_snapshot!(help("image new", "--help"), @r#"
+    insta::assert_snapshot!(help("image new", "--help"), @"
     Start a gadget: a folder that builds and runs as it is
 
     Usage: igx image new [OPTIONS] <NAME>
@@ -272,11 +284,15 @@ fn of_image_new() {
     Options:
           --path <DIR>      Folder to make [default: the last part of NAME]
       -v, --verbose         Say what is being done, on stderr
+          --config <FILE>   Where settings are read from [default:
+                            ~/.config/igx/config.yaml]
+          --guest           With a WebAssembly guest in Rust, which works on events
+                            before they are shown
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]
       -h, --help            Print help
-    "#);
+    ");
 }
 
 #[test]
@@ -293,6 +309,8 @@ fn of_image_test() {
       -f, --file <FILE>     Test to run [default: tests/*.yaml in PATH, or here for
                             an IMAGE]
       -v, --verbose         Say what is being done, on stderr
+          --config <FILE>   Where settings are read from [default:
+                            ~/.config/igx/config.yaml]
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]

@@ -168,3 +168,35 @@ fn shells_complete_gadgets_their_flags_and_their_fields() {
         assert!(Igx::new().ok(&["completions", shell]).contains("_IGX_COMPLETE"), "{shell}");
     }
 }
+
+#[test]
+fn settings_come_from_a_file_the_environment_and_manifests() {
+    let igx = with_trace_files();
+    let config = igx.home.path().join("config.yaml");
+    std::fs::write(&config, "verify-image: false\nrun:\n  output: json\n  fields: [fname]\n  quiet: true\n")
+        .unwrap();
+    let with_config = |args: &[&str]| {
+        let mut command = igx.command(args);
+        command.env("IGX_CONFIG", &config).env("IGX_FIELDS", "comm");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json = with_config(&["run", "trace_files", "--", "true"]);
+    assert!(json.contains("{\"proc\":{\"comm\":\"true\"}}\n") && !json.contains("fname"), "{json}");
+    let view = with_config(&["config", "view"]);
+    assert!(view.contains("  fields: comm  # IGX_FIELDS\n"), "{view}");
+    assert!(view.contains(&format!("verify-image: false  # {}\n", config.display())), "{view}");
+
+    let manifest = igx.home.path().join("run.yaml");
+    let text = "apiVersion: 1\nkind: instance-spec\nimage: trace_files\nparamValues:\n  operator.cli.output: open:none,start:columns\n  operator.cli.fields: comm\n";
+    std::fs::write(&manifest, text).unwrap();
+    let path = manifest.to_str().unwrap();
+    let output = igx.ok(&["run", "-f", path, "--verify-image=false", "--", "true"]);
+    assert_eq!(output, "COMM\ntrue\n");
+    assert_eq!(
+        igx.fails(&["run", "trace_files", "-f", path]),
+        "Error: give an image or a manifest, not both\n"
+    );
+}

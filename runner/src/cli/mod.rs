@@ -2,6 +2,7 @@
 //! and an exit code.
 
 mod completions;
+mod config;
 pub mod image;
 mod images;
 mod login;
@@ -11,6 +12,7 @@ mod progress;
 mod registry;
 #[cfg(feature = "ebpf")]
 mod run;
+mod settings;
 
 use std::{
     ffi::OsString,
@@ -49,6 +51,13 @@ fn command() -> Command {
                 .global(true)
                 .help("Say what is being done, on stderr"),
         )
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .global(true)
+                .help("Where settings are read from [default:\n~/.config/igx/config.yaml]"),
+        )
         .arg(Arg::new("store").long("store").value_name("FOLDER").global(true).help(
             "Where images are kept [default for root:\n\
                  /var/lib/igx/oci-store; for others:\n\
@@ -59,14 +68,20 @@ fn command() -> Command {
     command
         .subcommand(image::command())
         .subcommands([login::command(), logout::command()])
+        .subcommand(config::command())
         .subcommands([completions::command(), completions::man_command()])
         .subcommand(Command::new("version").about("Print the version"))
 }
 
 fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
+    let igx = command();
+    let settings = settings::Settings::read(settings::named(args), std::env::vars_os(), &igx)?;
+    let args = settings.apply(args.to_vec(), &igx);
     #[cfg(feature = "ebpf")]
-    if let Some(arguments) = run::Arguments::find(args) {
-        return run::main(args, &arguments);
+    if let Some(found) = run::Arguments::find(&args) {
+        let args = run::with_manifest(args, &found)?;
+        let found = run::Arguments::find(&args).unwrap_or(found);
+        return run::main(&args, &found);
     }
     let matches = command().try_get_matches_from(args)?;
     start_log(matches.get_flag("verbose"));
@@ -75,6 +90,7 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
         Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
         Some(("logout", sub)) => logout::run(sub, &mut io::stdout()),
         Some(("completions", sub)) => completions::run(sub),
+        Some(("config", sub)) => config::run(sub, &settings, &igx, &mut io::stdout()),
         Some(("man", sub)) => completions::man(sub, command()),
         Some(("version", _)) => {
             println!("v{}", env!("CARGO_PKG_VERSION"));

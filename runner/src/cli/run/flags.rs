@@ -44,9 +44,16 @@ fn head() -> Command {
         .arg(
             Arg::new("image")
                 .index(1)
-                .required(true)
+                .required_unless_present("file")
                 .value_name("IMAGE")
                 .help("The gadget's image, such as trace_sni"),
+        )
+        .arg(
+            Arg::new("file")
+                .short('f')
+                .long("file")
+                .value_name("FILE")
+                .help("Take image and flags from this manifest; - is stdin"),
         )
         .arg(
             Arg::new("command")
@@ -380,7 +387,10 @@ mod tests {
             proc.creds.user                text
             proc.creds.group               text
         ");
-        insta::assert_snapshot!(fields_of(&sources[1], true), @"");
+        insta::assert_snapshot!(fields_of(&sources[1], true), @"
+            Fields of start, those that are shown by default with a star:
+              * exit                           text
+            ");
         assert!(fields_help(true).contains("; several data sources as in DS:a,b;DS:c ["));
     }
 
@@ -388,9 +398,9 @@ mod tests {
     fn help_tells_what_modes_there_are() {
         let mut sources = two();
         insta::assert_snapshot!(output_help(&sources[..1]), @"How events are written [default: columns] [possible values: columns, json, jsonpretty, yaml, none]");
-        insta::assert_snapshot!(output_help(&sources), @"");
+        insta::assert_snapshot!(output_help(&sources), @"How events are written, each data source its own way as in DS:MODE,DS:MODE [default: columns] [possible values: columns, json, jsonpretty, yaml, none]");
         sources[1].annotations.insert("cli.supported-output-modes".into(), "raw".into());
-        insta::assert_snapshot!(output_help(&sources), @"");
+        insta::assert_snapshot!(output_help(&sources), @"How events are written, each data source its own way as in DS:MODE,DS:MODE; sni [default: columns] [possible values: columns, json, jsonpretty, yaml, none]; start [default: raw] [possible values: raw, none]");
     }
 
     #[test]

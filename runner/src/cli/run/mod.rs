@@ -5,6 +5,7 @@ mod complete;
 mod display;
 mod flags;
 mod footer;
+mod manifest;
 
 use std::{
     cell::OnceCell,
@@ -39,6 +40,7 @@ use crate::{
 pub(super) use arguments::Arguments;
 pub(super) use complete::known;
 pub(super) use flags::command;
+pub(super) use manifest::expand as with_manifest;
 
 /// What is told, with `--verbose`, once all programs are attached.
 pub(in crate::cli) const RUNNING: &str = "running...";

@@ -1,6 +1,6 @@
 //! Counts which host names the programs on this machine ask for, for ten seconds.
 //!
-//! Run it as root: `cargo build && sudo target/debug/library`.
+//! Run it as root: `sudo -E cargo run --package runner --example library`.
 
 use std::{collections::BTreeMap, time::Duration};
 
