@@ -6,7 +6,13 @@
 //! The file has the names of flags as keys. Those of `igx run` that say what is shown are below `run`; the others are
 //! meant for every command that has the flag.
 
-use std::{collections::BTreeMap, ffi::OsString, fs::File, io::Read, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Arg, Command};
@@ -48,7 +54,7 @@ pub(super) struct Settings {
 
 /// The file that is read unless another is named.
 pub(super) fn default_path() -> Option<PathBuf> {
-    let absolute = |path: &PathBuf| path.is_absolute();
+    let absolute = |path: &Path| path.is_absolute();
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(absolute);
     let config = config.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
     Some(config.join("igx/config.yaml"))
@@ -87,7 +93,7 @@ impl Settings {
         };
         let named = file.or_else(|| variable("IGX_CONFIG").map(PathBuf::from));
         let mut settings = Self::default();
-        if let Some(path) = named.clone().or_else(|| default_path().filter(|path| path.exists())) {
+        if let Some(path) = named.or_else(|| default_path().filter(|path| path.exists())) {
             settings
                 .read_file(&path, igx)
                 .with_context(|| format!("reading settings from {}", path.display()))?;
@@ -102,7 +108,7 @@ impl Settings {
         Ok(settings)
     }
 
-    fn read_file(&mut self, path: &PathBuf, igx: &Command) -> anyhow::Result<()> {
+    fn read_file(&mut self, path: &Path, igx: &Command) -> anyhow::Result<()> {
         let mut text = String::new();
         File::open(path)?.take(MAX + 1).read_to_string(&mut text)?;
         ensure!(text.len() as u64 <= MAX, "it is longer than {MAX} bytes");
@@ -131,7 +137,7 @@ impl Settings {
         key: &str,
         value: &Value,
         in_run: bool,
-        path: &PathBuf,
+        path: &Path,
         known: &[(String, bool)],
     ) -> anyhow::Result<()> {
         let flags = || known.iter().map(|(flag, _)| flag.as_str());
@@ -144,7 +150,7 @@ impl Settings {
             }
         );
         let Some(value) = plain(value) else { bail!("{key} is neither a value nor a list of values") };
-        let setting = Setting { value, origin: Origin::File(path.clone()) };
+        let setting = Setting { value, origin: Origin::File(path.to_path_buf()) };
         if in_run { &mut self.run } else { &mut self.all }.insert(key.to_owned(), setting);
         Ok(())
     }

@@ -285,7 +285,7 @@ mod tests {
             assert_eq!(ds.visible().first(), Some(&id));
             event(&ds, &[0; 16], |e| {
                 times[0].fill(e);
-                let text = text(&ds, e, "t").to_owned();
+                let text = text(&ds, e, "t");
                 assert!(text.contains(shown), "{text}");
                 assert!(text.len() <= chosen.width(), "{text}");
             });
