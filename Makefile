@@ -88,6 +88,7 @@ fuzz: ## Fuzz every target for a minute in all; takes ARGS="TARGET SECONDS"
 lint: ## Check formatting, clippy, scripts and that the mutants apply
 	@scripts/setup build lint
 	$(RUST) cargo fmt --all --check
+	$(RUST) cargo fmt --manifest-path fuzz/Cargo.toml --check
 	$(RUST) cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(RUST) cargo clippy --package gadget --locked -- -D warnings
 	$(RUST) cargo clippy --package runner --no-default-features --all-targets --locked -- -D warnings
@@ -99,6 +100,7 @@ lint: ## Check formatting, clippy, scripts and that the mutants apply
 fmt: ## Format Rust and C
 	@scripts/setup build lint
 	$(RUST) cargo fmt --all
+	$(RUST) cargo fmt --manifest-path fuzz/Cargo.toml
 	clang-format-16 -i $(C_FILES)
 
 deny: ## Check licences and advisories of dependencies (asks the network)

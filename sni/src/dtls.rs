@@ -1,7 +1,7 @@
 //! The fragments of a hello in DTLS records (RFC 6347, section 4; RFC 9147, sections 4 and 5).
 //!
-//! Each record says which epoch it is of, and each fragment which message it is of and where in it it belongs. Only what
-//! comes before encryption is of interest: epoch 0.
+//! Each record says which epoch it is of, and each fragment which message it is of and where in it it
+//! belongs. Only what comes before encryption is of interest: epoch 0.
 
 use crate::{hello::CLIENT_HELLO, reader::Reader};
 

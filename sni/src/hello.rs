@@ -1,8 +1,9 @@
-//! A ClientHello (RFC 8446, section 4.1.2; RFC 5246, section 7.4.1.2; RFC 9147, section 5.3) and what it asks for.
+//! A ClientHello (RFC 8446, section 4.1.2; RFC 5246, section 7.4.1.2; RFC 9147, section 5.3) and what it asks
+//! for.
 //!
-//! What leads to the server name is held against the lengths around it, and the hello is refused where they do not agree:
-//! a length that lies must not make a name. The other extensions are read if they can be; one that is damaged takes
-//! nothing from the name, which was asked for all the same.
+//! What leads to the server name is held against the lengths around it, and the hello is refused where they
+//! do not agree: a length that lies must not make a name. The other extensions are read if they can be; one
+//! that is damaged takes nothing from the name, which was asked for all the same.
 
 use crate::{
     Error, NameStatus, ServerName,
@@ -79,12 +80,13 @@ pub struct ClientHello<'a> {
 }
 
 impl<'a> ClientHello<'a> {
-    /// Reads the handshake message at the front of `message`, from its type on. What follows it is not looked at.
+    /// Reads the handshake message at the front of `message`, from its type on. What follows it is not looked
+    /// at.
     ///
     /// # Errors
     ///
-    /// [`Error::NeedMore`] if the message goes on behind `message`, [`Error::NotAHello`] if it is of another type, and
-    /// [`Error::Malformed`] if its lengths do not agree.
+    /// [`Error::NeedMore`] if the message goes on behind `message`, [`Error::NotAHello`] if it is of another
+    /// type, and [`Error::Malformed`] if its lengths do not agree.
     pub fn parse(message: &'a [u8], transport: Transport) -> Result<Self, Error> {
         let mut reader = Reader(message);
         match reader.byte() {
@@ -215,8 +217,8 @@ pub fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
-/// Walks all extensions, so that none behind the name lies about its length. Of several server names, which no server
-/// accepts, the first is the one asked for.
+/// Walks all extensions, so that none behind the name lies about its length. Of several server names, which
+/// no server accepts, the first is the one asked for.
 fn find_server_name(extensions: &[u8]) -> Result<ServerName<'_>, Error> {
     let mut reader = Reader(extensions);
     let mut found = None;
@@ -230,7 +232,8 @@ fn find_server_name(extensions: &[u8]) -> Result<ServerName<'_>, Error> {
     Ok(found.unwrap_or_default())
 }
 
-/// The host name in a server_name extension. Names of other types have their length in front, too (RFC 6066, section 3).
+/// The host name in a server_name extension. Names of other types have their length in front, too (RFC 6066,
+/// section 3).
 fn read_server_name(data: &[u8]) -> Result<ServerName<'_>, Error> {
     let mut reader = Reader(data);
     let mut list = Reader(reader.vector16().ok_or(Error::Malformed("server name list"))?);

@@ -1,9 +1,9 @@
-//! JA4, the fingerprint of a TLS client (FoxIO's published method, whose TLS client part is under the BSD licence; the
-//! rest of that family is not, and is not here).
+//! JA4, the fingerprint of a TLS client (FoxIO's published method, whose TLS client part is under the BSD
+//! licence; the rest of that family is not, and is not here).
 //!
-//! `a_b_c`: what can be read at a glance; a hash of the cipher suites, sorted; a hash of the extensions, sorted, with the
-//! signature algorithms as sent. Clients that shuffle their extensions therefore keep their fingerprint. GREASE values
-//! count nowhere.
+//! `a_b_c`: what can be read at a glance; a hash of the cipher suites, sorted; a hash of the extensions,
+//! sorted, with the signature algorithms as sent. Clients that shuffle their extensions therefore keep their
+//! fingerprint. GREASE values count nowhere.
 
 use alloc::{string::String, vec::Vec};
 use core::fmt::Write as _;
@@ -67,7 +67,8 @@ fn version(version: u16) -> &'static str {
     }
 }
 
-/// First and last character of the protocol, or, where one of them is no letter or digit, of its bytes in hexadecimal.
+/// First and last character of the protocol, or, where one of them is no letter or digit, of its bytes in
+/// hexadecimal.
 fn alpn(protocol: Option<&[u8]>) -> (char, char) {
     let Some((&first, &last)) = protocol.and_then(|bytes| bytes.first().zip(bytes.last())) else {
         return ('0', '0');
@@ -108,7 +109,8 @@ mod tests {
         out
     }
 
-    /// The hashes of FoxIO's published example `t13d1516h2_8daaf6152771_d8a2da3f94cd`, from the lists it was made of.
+    /// The hashes of FoxIO's published example `t13d1516h2_8daaf6152771_d8a2da3f94cd`, from the lists it was
+    /// made of.
     #[test]
     fn published_hashes() {
         let ciphers = "002f,0035,009c,009d,1301,1302,1303,c013,c014,c02b,c02c,c02f,c030,cca8,cca9";

@@ -1,13 +1,14 @@
 //! Host names that clients ask for in the clear, out of bytes as a tap sees them.
 //!
-//! One parser for everybody who looks at such bytes: the WebAssembly guest of `trace_sni`, its tests and its fuzzers. It
-//! owns no socket, no clock and no thread, so that all of them run the same code: bytes and the time go in, hellos come
-//! out. What it keeps between calls is bounded, whatever comes in.
+//! One parser for everybody who looks at such bytes: the WebAssembly guest of `trace_sni`, its tests and its
+//! fuzzers. It owns no socket, no clock and no thread, so that all of them run the same code: bytes and the
+//! time go in, hellos come out. What it keeps between calls is bounded, whatever comes in.
 //!
 //! From the bottom up:
 //!
 //! - [`hello`]: a ClientHello (RFC 8446, section 4.1.2) and what it asks for; [`ja4`]: its fingerprint;
-//! - [`record`]: the TLS records that a hello lies in, also behind plaintext; [`dtls`]: the same over datagrams;
+//! - [`record`]: the TLS records that a hello lies in, also behind plaintext; [`dtls`]: the same over
+//!   datagrams;
 //! - [`quic`]: QUIC's Initial packets, their keys and their frames;
 //! - [`stream`]: bytes that come by offset in any order; [`flows`]: bounded room for many such streams;
 //! - [`gatherer`]: all of it behind one face.

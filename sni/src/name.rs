@@ -1,7 +1,7 @@
 //! The server name of a hello, and how it is shown.
 //!
-//! A name comes from outside and can be anything: terminal escapes, an address, 60 kB. It is never dropped for that; it
-//! is shown harmless, and marked.
+//! A name comes from outside and can be anything: terminal escapes, an address, 60 kB. It is never dropped
+//! for that; it is shown harmless, and marked.
 
 use alloc::string::String;
 use core::{fmt::Write as _, net::IpAddr};
@@ -59,8 +59,8 @@ impl<'a> ServerName<'a> {
         }
     }
 
-    /// The name as it is shown: of at most the first [`MAX_SHOWN`] bytes, each that is no visible ASCII character, and the
-    /// backslash, as `\xNN`.
+    /// The name as it is shown: of at most the first [`MAX_SHOWN`] bytes, each that is no visible ASCII
+    /// character, and the backslash, as `\xNN`.
     #[must_use]
     pub fn text(self) -> String {
         let mut text = String::with_capacity(self.0.len().min(MAX_SHOWN));

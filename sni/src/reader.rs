@@ -1,4 +1,5 @@
-//! Takes numbers and vectors from the front of bytes (RFC 8446, section 3; RFC 9000, section 16), and never more than is there.
+//! Takes numbers and vectors from the front of bytes (RFC 8446, section 3; RFC 9000, section 16), and never
+//! more than is there.
 
 /// What is still to be read. Each method takes from the front, or gives nothing and takes nothing.
 #[derive(Debug, Clone, Copy)]

@@ -1,8 +1,8 @@
 //! The TLS records that a hello lies in (RFC 8446, section 5.1).
 //!
-//! A hello can be spread over records, and its first record need not be the first bytes of a connection: STARTTLS, a
-//! proxy's CONNECT or a PROXY header come before it, also in the same segment. So a beginning is looked for at every
-//! byte, and told by all that is fixed there.
+//! A hello can be spread over records, and its first record need not be the first bytes of a connection:
+//! STARTTLS, a proxy's CONNECT or a PROXY header come before it, also in the same segment. So a beginning is
+//! looked for at every byte, and told by all that is fixed there.
 
 use alloc::vec::Vec;
 
@@ -91,13 +91,14 @@ fn check(telling: &[u8], first_record: usize) -> Result<(), Error> {
     if hello && fits { Ok(()) } else { Err(Error::NotAHello) }
 }
 
-/// The handshake message whose records are at the front of `bytes`: a part of `bytes` if it lies in one record, and
-/// otherwise put together in `joined`.
+/// The handshake message whose records are at the front of `bytes`: a part of `bytes` if it lies in one
+/// record, and otherwise put together in `joined`.
 ///
 /// # Errors
 ///
-/// [`Error::NeedMore`] if it goes on behind `bytes`, [`Error::TooLarge`] if it does so past what is kept of a flow,
-/// [`Error::Malformed`] if something else comes between its records, [`Error::NotAHello`] if no such record is there.
+/// [`Error::NeedMore`] if it goes on behind `bytes`, [`Error::TooLarge`] if it does so past what is kept of a
+/// flow, [`Error::Malformed`] if something else comes between its records, [`Error::NotAHello`] if no such
+/// record is there.
 pub fn message<'a>(bytes: &'a [u8], joined: &'a mut Vec<u8>) -> Result<&'a [u8], Error> {
     let total = message_len(bytes)?;
     joined.clear();
@@ -157,7 +158,8 @@ pub fn message_len(bytes: &[u8]) -> Result<usize, Error> {
     Err(Error::NeedMore { bytes: missing })
 }
 
-/// Reads the hello whose records are at the front of `bytes`; a hello in several records is put together in `joined`.
+/// Reads the hello whose records are at the front of `bytes`; a hello in several records is put together in
+/// `joined`.
 ///
 /// # Errors
 ///
@@ -172,7 +174,8 @@ struct Fragment<'a> {
     stated: usize,
 }
 
-/// The handshake records at the front, up to where the bytes end, even in the middle of a record; an error ends it.
+/// The handshake records at the front, up to where the bytes end, even in the middle of a record; an error
+/// ends it.
 fn fragments(bytes: &[u8]) -> impl Iterator<Item = Result<Fragment<'_>, Error>> {
     let mut rest = Some(bytes);
     core::iter::from_fn(move || {
@@ -215,7 +218,8 @@ mod tests {
             assert_eq!(find(&START[..len]), Beginning::Perhaps(0), "{len}");
         }
         assert_eq!(find(&[]), Beginning::Nowhere);
-        // Type, version, no length, one past the record's limit, one past the message's end, and what is not a hello.
+        // Type, version, no length, one past the record's limit, one past the message's end, and what is not
+        // a hello.
         let others = [
             (0, 0x17),
             (1, 2),

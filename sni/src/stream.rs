@@ -1,8 +1,8 @@
 //! Bytes that come by offset, in any order, put back in order.
 //!
-//! TCP segments and QUIC's CRYPTO frames come out of order, twice, and overlapping. Of bytes that come twice the *first*
-//! copy is kept, even if the second differs: what a server acts on depends on its system, and a late copy must not
-//! change what was already read. At most [`LIMIT`] bytes are kept, and one bit for each.
+//! TCP segments and QUIC's CRYPTO frames come out of order, twice, and overlapping. Of bytes that come twice
+//! the *first* copy is kept, even if the second differs: what a server acts on depends on its system, and a
+//! late copy must not change what was already read. At most [`LIMIT`] bytes are kept, and one bit for each.
 
 use alloc::vec::Vec;
 
@@ -26,8 +26,8 @@ impl Stream {
         Self { data: Vec::new(), come: Vec::new(), whole: 0 }
     }
 
-    /// Takes the bytes at `offset`, leaving out those that have come before, and gives whether all of them lie within
-    /// [`LIMIT`]; those past it are not kept.
+    /// Takes the bytes at `offset`, leaving out those that have come before, and gives whether all of them
+    /// lie within [`LIMIT`]; those past it are not kept.
     pub fn insert(&mut self, offset: u64, bytes: &[u8]) -> bool {
         let Some(start) = usize::try_from(offset).ok().filter(|start| *start < LIMIT) else {
             return bytes.is_empty();
@@ -158,10 +158,15 @@ mod tests {
         assert_eq!((stream.bytes(), stream.memory()), (&b""[..], 0));
     }
 
+    /// Offsets and bytes.
+    fn pieces() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
+        prop::collection::vec((0u64..20_000, prop::collection::vec(any::<u8>(), 0..300)), 0..60)
+    }
+
     proptest! {
         /// Against a model with a cell for each byte and no limit.
         #[test]
-        fn as_a_model_does(pieces in prop::collection::vec((0u64..20_000, prop::collection::vec(any::<u8>(), 0..300)), 0..60)) {
+        fn as_a_model_does(pieces in pieces()) {
             let mut model: Vec<Option<u8>> = vec![None; 21_000];
             let mut stream = Stream::new();
             for (offset, bytes) in &pieces {

@@ -24,8 +24,8 @@ fn every_captured_hello_in_one_segment() {
     }
 }
 
-/// Version, first protocol, ECH and fingerprint of real clients. The fingerprint of Chrome 131 is the one that FoxIO
-/// publishes; the others were computed apart from this crate.
+/// Version, first protocol, ECH and fingerprint of real clients. The fingerprint of Chrome 131 is the one
+/// that FoxIO publishes; the others were computed apart from this crate.
 #[test]
 fn fields_of_captured_hellos() {
     let shown: Vec<String> = samples()

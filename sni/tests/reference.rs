@@ -1,7 +1,8 @@
-//! What is right: the walk to the name in a handshake message, by plain offsets and with none of the crate's code.
+//! What is right: the walk to the name in a handshake message, by plain offsets and with none of the crate's
+//! code.
 
-/// The host name in a whole ClientHello, from its handshake type on. Nothing where any length on the way does not agree
-/// with another one, or where there is none.
+/// The host name in a whole ClientHello, from its handshake type on. Nothing where any length on the way does
+/// not agree with another one, or where there is none.
 pub(crate) fn name(message: &[u8], dtls: bool) -> Option<Vec<u8>> {
     let number = |at: usize, len: usize| -> Option<usize> {
         let bytes = message.get(at..at + len)?;

@@ -1,6 +1,6 @@
 //! Whatever is wrong, the error says what, on what, and what to do next; the exit code is 1.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
 use crate::support::Igx;
 
@@ -60,16 +60,9 @@ fn wrong_arguments_are_named() {
 #[test]
 fn without_root_the_next_step_is_said() {
     let igx = Igx::new();
-    let binary = igx.home.path().join("igx");
-    fs::copy(env!("CARGO_BIN_EXE_igx"), &binary).unwrap();
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(igx.home.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let output = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(&binary)
-        .args(["--store", "/nonexistent/store", "run", "trace_sni", "--host"])
-        .output()
-        .unwrap();
+    let mut command = igx.as_nobody();
+    let output =
+        command.args(["--store", "/nonexistent/store", "run", "trace_sni", "--host"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("must be root") && said.contains("sudo igx run"), "{said}");

@@ -1,6 +1,11 @@
 //! Building on one machine and on another: same sources, same digest.
 
-use std::{fs, os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::Command,
+};
 
 use crate::support::Igx;
 
@@ -12,13 +17,10 @@ fn copy(to: &Path) {
     }
 }
 
-/// Builds `folder` as somebody else does; returns what was said.
-fn built(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
-    let igx = Igx::new();
-    let mut command = igx.command(&["image", "build", ".", "--builder-version", "v1"]);
-    command.current_dir(folder).env("SOURCE_DATE_EPOCH", "1700000000");
-    change(&mut command);
-    let output = command.output().unwrap();
+/// Builds `folder` with a command that was prepared for it; returns what was said.
+fn built(mut command: Command, folder: &Path) -> String {
+    command.current_dir(folder).args(["image", "build", ".", "-t", "t", "--builder-version", "v1"]);
+    let output = command.env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     said
@@ -27,24 +29,45 @@ fn built(folder: &Path, change: impl FnOnce(&mut Command)) -> String {
 #[test]
 fn place_umask_user_locale_and_time_zone_do_not_matter() {
     let folders = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(folders.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let (one, other) = (folders.path().join("one"), folders.path().join("two/of them"));
     copy(&one);
     copy(&other);
-    let here = built(&one, |_| {});
-    let there = built(&other, |command| {
-        command.env("TZ", "Pacific/Auckland").env("LC_ALL", "de_DE.UTF-8").env("CPATH", "/nonexistent");
-        command.env("HOME", "/nonexistent").uid(0).gid(65534);
-        // A shell sets what Rust's Command cannot.
-        let args: Vec<_> = command.get_args().map(|a| a.to_owned()).collect();
-        let program = command.get_program().to_owned();
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(program).args(args);
-        shell.current_dir(command.get_current_dir().unwrap());
-        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        *command = shell;
-    });
-    assert!(here.contains("Successfully built @sha256:"), "{here}");
+    let igx = Igx::new();
+    let here = built(igx.command(&[]), &one);
+
+    let nobody = igx.as_nobody();
+    // A shell sets what Rust's Command cannot.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(nobody.get_program()).args(nobody.get_args());
+    shell.envs(nobody.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.env("TZ", "Pacific/Auckland").env("LC_ALL", "de_DE.UTF-8").env("CPATH", "/nonexistent");
+    let there = built(shell, &other);
+    assert!(here.contains("/t:latest@sha256:"), "{here}");
     assert_eq!(here, there);
+    assert_eq!(fs::metadata(igx.theirs().join("igx/oci-store")).unwrap().uid(), 65534);
+}
+
+#[test]
+fn images_are_looked_after_without_any_rights() {
+    let igx = Igx::new();
+    let ok = |args: &[&str]| {
+        let output = igx.as_nobody().args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    igx.as_nobody();
+    copy(&igx.theirs().join("sources"));
+    ok(&["image", "build", "sources", "-t", "mine", "-o", "objects"]);
+    assert!(ok(&["image", "list"]).contains("gadget/mine  latest"));
+    assert!(ok(&["image", "inspect", "mine", "--show-datasources"]).contains("\"fields\""));
+    assert!(ok(&["image", "inspect", "mine"]).contains("ebpf.programs"));
+    ok(&["image", "tag", "mine", "yours"]);
+    ok(&["image", "export", "yours", "yours.tar"]);
+    ok(&["image", "remove", "mine", "yours"]);
+    ok(&["image", "import", "yours.tar"]);
+    ok(&["image", "check"]);
+    assert!(ok(&["image", "list"]).contains("gadget/yours  latest"));
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn of_igx() {
 
     Commands:
       run          Run a gadget
-      image        Build, list and remove gadget images in the local store
+      image        Build, share, verify and look after gadget images
       login        Log in to a registry and keep the credentials
       logout       Forget the credentials for a registry
       config       Show settings: of the file config.yaml and of the environment
@@ -184,9 +184,9 @@ fn of_run() {
 
     Registries:
           --authfile <FILE>
-              Where credentials are [default for root: /var/lib/igx/config.json;
-              for others: ~/.config/igx/config.json; if that is absent, those of
-              docker and podman]
+              Where credentials are [default for root: /var/lib/igx/config.json; for
+              others: ~/.config/igx/config.json; if that is absent, those of docker
+              and podman]
 
           --insecure-registries <HOST,...>
               Registries to speak to over plain http, as host:port
@@ -239,7 +239,7 @@ fn of_run_trace_sni() {
 #[test]
 fn of_image() {
     insta::assert_snapshot!(help("image", "--help"), @"
-    Build, list and remove gadget images in the local store
+    Build, share, verify and look after gadget images
 
     Usage: igx image [OPTIONS] <COMMAND>
 

@@ -14,9 +14,41 @@ use crate::support::Igx;
 
 /// Guests in Go tell their version only to a host that starts their runtime.
 const LEFT_OUT: [&str; 1] = ["wasm.gadgetAPIVersion"];
+/// Annotations and tags of data sources for which there is no operator here yet.
+const NOT_YET: [&str; 3] = ["gadget_user_stack", "gadget_kernel_stack", "metrics.print"];
 
 #[test]
 fn an_image_tells_what_it_tells_the_peer() {
+    let mut compared = 0;
+    each_image(|name, inspect| {
+        let (theirs, ours) = inspect(&["-o", "json"]);
+        let (theirs, ours) = (infos(&theirs), infos(&ours));
+        for (key, theirs) in theirs.iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str())) {
+            assert_eq!(ours.get(key), Some(theirs), "{name}: {key}");
+            compared += 1;
+        }
+    });
+    assert!(compared > 0 || env::var_os("IGX_PEER").is_none());
+}
+
+#[test]
+fn data_sources_are_those_of_the_peer() {
+    let mut compared = 0;
+    each_image(|name, inspect| {
+        let (theirs, ours) = inspect(&["--show-datasources", "-o", "json"]);
+        if ours == "[]\n" || NOT_YET.iter().any(|operator| theirs.contains(operator)) {
+            eprintln!("left out: {name} needs operators that are not there yet");
+            return;
+        }
+        assert_eq!(sources(&ours), sources(&theirs), "{name}");
+        compared += 1;
+    });
+    assert!(compared > 0 || env::var_os("IGX_PEER").is_none());
+}
+
+/// Calls `compare` with the name of each of the peer's images and with what asks both for what they know of it: the
+/// peer's answer comes first.
+fn each_image(mut compare: impl FnMut(&str, &dyn Fn(&[&str]) -> (String, String))) {
     let Some(peer) = env::var_os("IGX_PEER").map(PathBuf::from).filter(|p| p.join("ig").exists()) else {
         eprintln!("left out: IGX_PEER names no folder with the peer's binary ig");
         return;
@@ -24,26 +56,44 @@ fn an_image_tells_what_it_tells_the_peer() {
     let igx = Igx::new();
     let state = igx.home.path().join("peer");
     fs::create_dir(&state).unwrap();
-    let mut compared = 0;
     let mut names: Vec<_> = fs::read_dir(&peer).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     for tar in names.iter().filter(|path| path.extension().is_some_and(|e| e == "tar")) {
         let name = tar.file_stem().unwrap().to_str().unwrap();
         ig(&peer, &state, &["image", "import", tar.to_str().unwrap()]);
-        let theirs = ig(&peer, &state, &["image", "inspect", name, "--verify-image=false", "-o", "json"]);
-        let ours = Command::new(env!("CARGO_BIN_EXE_igx"))
-            .arg("--store")
-            .arg(state.join("oci-store"))
-            .args(["image", "inspect", name, "-o", "json"])
-            .output()
-            .unwrap();
-        let (theirs, ours) = (infos(&theirs), infos(&String::from_utf8(ours.stdout).unwrap()));
-        for (key, theirs) in theirs.iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str())) {
-            assert_eq!(ours.get(key), Some(theirs), "{name}: {key}");
-            compared += 1;
-        }
+        compare(name, &|args| {
+            let theirs = [&["image", "inspect", name, "--verify-image=false"], args].concat();
+            let ours = Command::new(env!("CARGO_BIN_EXE_igx"))
+                .arg("--store")
+                .arg(state.join("oci-store"))
+                .args(["image", "inspect", name])
+                .args(args)
+                .output()
+                .unwrap();
+            (ig(&peer, &state, &theirs), String::from_utf8(ours.stdout).unwrap())
+        });
     }
-    assert!(compared > 0, "{} holds no images", peer.display());
+}
+
+/// Data sources by name, without what differs on purpose: the parent's thread ID is described and hidden here like
+/// the parent's process ID, and a field that may have one of some values lists one more name of an error.
+fn sources(text: &str) -> BTreeMap<String, Value> {
+    let all: Vec<Value> = serde_json::from_str(text).unwrap();
+    all.into_iter()
+        .map(|mut source| {
+            for field in source["fields"].as_array_mut().unwrap() {
+                let annotations = field.get_mut("annotations").and_then(Value::as_object_mut);
+                if let Some(Value::String(values)) = annotations.and_then(|a| a.get_mut("value.one-of")) {
+                    *values = values.replace("EHWPOISON, ", "");
+                }
+                let tagged = field["tags"].as_array().is_some_and(|t| t.contains(&"type:gadget_ptid".into()));
+                if let (true, Some(field)) = (tagged, field.as_object_mut()) {
+                    field.retain(|key, _| key != "flags" && key != "annotations");
+                }
+            }
+            (source["name"].as_str().unwrap().to_owned(), source)
+        })
+        .collect()
 }
 
 /// Runs the peer with its state in `state`, in namespaces of its own: it mounts file systems and looks at process 1.

@@ -6,6 +6,7 @@
 mod author;
 mod bad_input;
 mod build;
+mod builder;
 mod corpus;
 mod docker;
 mod guests;

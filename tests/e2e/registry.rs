@@ -2,6 +2,7 @@
 //! the tools of others make of them.
 
 use std::{
+    fs,
     io::Write,
     net::TcpStream,
     path::Path,
@@ -116,4 +117,33 @@ fn others_read_what_we_push_and_we_what_they_push() {
 
 fn at(layout: &Path) -> String {
     format!("{}:v1", layout.display())
+}
+
+#[test]
+fn a_damaged_image_is_pulled_again() {
+    let registry = Registry::plain();
+    let igx = with_trace_files();
+    let image = registry.image("files:v1");
+    let host = registry.host.clone();
+    let insecure = ["--insecure-registries", &host];
+    igx.ok(&["image", "tag", "trace_files", &image]);
+    igx.ok(&[&["image", "push", &image], &insecure[..]].concat());
+
+    let other = Igx::new();
+    other.ok(&[&["image", "pull", &image], &insecure[..]].concat());
+    let blobs = fs::read_dir(other.store().join("blobs/sha256")).unwrap();
+    let largest = blobs.map(|blob| blob.unwrap().path()).max_by_key(|blob| fs::metadata(blob).unwrap().len());
+    let whole = fs::read(largest.as_ref().unwrap()).unwrap();
+    fs::write(largest.as_ref().unwrap(), &whole[1..]).unwrap();
+    assert!(other.fails(&["image", "check"]).contains("1 image is damaged"));
+    let said = other.ok(&[&["image", "check", "--repair"], &insecure[..]].concat());
+    assert!(said.contains("After the repair:") && said.contains("0 damaged"), "{said}");
+    assert_eq!(fs::read(largest.unwrap()).unwrap(), whole);
+    other.ok(&["image", "check"]);
+
+    // What the registry does not have any more stays damaged, and is told of.
+    fs::remove_dir_all(other.store().join("blobs/sha256")).unwrap();
+    drop(registry);
+    let said = other.fails(&[&["image", "check", "--repair"], &insecure[..]].concat());
+    assert!(said.contains("1 image is damaged"), "{said}");
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
@@ -20,6 +21,9 @@ use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A user, and a group, without rights: nobody's.
+const NOBODY: u32 = 65534;
 
 /// `igx` with a store of its own.
 pub(crate) struct Igx {
@@ -40,6 +44,28 @@ impl Igx {
         let mut command = Command::new(env!("CARGO_BIN_EXE_igx"));
         command.arg("--store").arg(self.store()).args(args).stdin(Stdio::null());
         command
+    }
+
+    /// `igx` as a user without rights, who may write to `self.theirs()` and nowhere else.
+    pub(crate) fn as_nobody(&self) -> Command {
+        let (home, theirs) = (self.home.path(), self.theirs());
+        let binary = home.join("igx");
+        if !binary.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_igx"), &binary).unwrap();
+            fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::create_dir(&theirs).unwrap();
+            chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
+        command.arg(binary).env("HOME", &theirs).env("XDG_DATA_HOME", &theirs).current_dir(&theirs);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The home folder of [`Igx::as_nobody`].
+    pub(crate) fn theirs(&self) -> PathBuf {
+        self.home.path().join("theirs")
     }
 
     /// Runs to the end.

@@ -1,5 +1,5 @@
-//! A TCP payload, or a message of its own: whatever it is, it ends nothing, and gives no name that the reference walk
-//! does not find.
+//! A TCP payload, or a message of its own: whatever it is, it ends nothing, and gives no name that the
+//! reference walk does not find.
 //!
 //! Seeds: tests/corpus/hellos/*.bin
 #![no_main]

@@ -1,5 +1,5 @@
-//! Datagrams of both sides of a connection, in the format of tests/corpus/quic; and frames, as if they had been decrypted:
-//! what is random hardly ever authenticates.
+//! Datagrams of both sides of a connection, in the format of tests/corpus/quic; and frames, as if they had
+//! been decrypted: what is random hardly ever authenticates.
 //!
 //! Seeds: tests/corpus/quic/*.bin
 #![no_main]

@@ -1,7 +1,8 @@
-//! A stream in segments: against a model that keeps every byte for ever, and against the same stream in one piece.
+//! A stream in segments: against a model that keeps every byte for ever, and against the same stream in one
+//! piece.
 //!
-//! The input is the stream. Its last bytes say how it is cut as well: the very last one the number of segments, and five
-//! bytes in front of it for each: offset, length, and what else happens.
+//! The input is the stream. Its last bytes say how it is cut as well: the very last one the number of
+//! segments, and five bytes in front of it for each: offset, length, and what else happens.
 //!
 //! Seeds: tests/corpus/hellos/*.bin
 #![no_main]
@@ -53,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
 
     let flow =
         Flow { namespace: 0, source: ([10, 0, 0, 1], 1).into(), destination: ([10, 0, 0, 2], 443).into() };
-    let name = |outcome| match outcome {
+    let name = |outcome: Outcome| match outcome {
         Outcome::Hello(found) => Some(found.hello.server_name().text()),
         _ => None,
     };
@@ -73,7 +74,8 @@ fuzz_target!(|data: &[u8]| {
         found.extend(name(gatherer.tcp(flow, Segment { sequence, syn: false, payload }, Duration::ZERO)));
         assert!(gatherer.memory() <= MEMORY);
     }
-    // With decoys in front, which piece completes something first depends on the cuts: only that it is found is the same.
+    // With decoys in front, which piece completes something first depends on the cuts: only that it is found
+    // is the same.
     if data.len() <= LIMIT && covered.iter().all(|byte| *byte) && gatherer.counters() == Default::default() {
         if let Some(expected) = expected {
             assert!(found.contains(&expected), "{found:?} without {expected}");

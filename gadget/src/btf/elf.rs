@@ -115,13 +115,14 @@ impl<'a> Elf<'a> {
         &self.symbols
     }
 
-    /// (bytes from the start of the section, the symbol meant) of every relocation in the section with this index. A
-    /// symbol that is defined nowhere has section 0.
-    pub(crate) fn relocations(&self, section: usize) -> impl Iterator<Item = (u64, Symbol<'a>)> + '_ {
-        let tables = self.sections.iter().filter(move |s| s.relocates == Some(section));
-        tables.flat_map(|s| s.data.chunks_exact(REL)).filter_map(|entry| {
+    /// (index of a section, bytes from its start, the symbol meant there) of every relocation. A symbol that is defined
+    /// nowhere has section 0.
+    pub(crate) fn relocations(&self) -> impl Iterator<Item = (usize, u64, Symbol<'a>)> + '_ {
+        let tables = self.sections.iter().filter_map(|table| Some((table.relocates?, table.data)));
+        let entries = tables.flat_map(|(section, data)| data.chunks_exact(REL).map(move |e| (section, e)));
+        entries.filter_map(|(section, entry)| {
             let at = (long(entry, 8) >> 32) as usize * SYMBOL;
-            Some((long(entry, 0), symbol(self.table.0.get(at..at + SYMBOL)?, self.table.1)))
+            Some((section, long(entry, 0), symbol(self.table.0.get(at..at + SYMBOL)?, self.table.1)))
         })
     }
 

@@ -89,7 +89,9 @@ pub enum Error {
     #[error("builder image {0} is not there; use --builder-image-pull missing")]
     NoBuilderImage(String),
     /// The engine cannot fetch the image.
-    #[error("fetching builder image {image} failed: {said}; build with --local to do without it")]
+    #[error(
+        "fetching builder image {image} failed: {said}; use one that is here with --builder-image-pull missing, or build with --local"
+    )]
     PullBuilder {
         /// The image.
         image: String,

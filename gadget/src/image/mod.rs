@@ -25,7 +25,9 @@ pub(crate) use read::within;
 pub use read::{Blobs, checked, children, manifest_children, read};
 #[cfg(feature = "registry")]
 pub(crate) use read::{limit, plausible};
-pub use time::{created, rfc3339};
+#[cfg(feature = "registry")]
+pub(crate) use time::seconds_of_http_date;
+pub use time::{created, rfc3339, seconds_of_rfc3339};
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,14 @@
 //! What an object says about itself, for people: `image inspect` prints it. Keys and spelling are those of Inspektor
 //! Gadget's extra information (`ebpf.*`).
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::Object;
+
+/// The kernel's `BPF_MAP_TYPE_ARRAY`, which a section of variables becomes.
+const ARRAY: u32 = 2;
 
 /// A map, as it is described.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,15 +36,14 @@ pub struct DescribedVariable<'a> {
 }
 
 impl Object {
-    /// The maps that the source defines, by name; not those that sections of variables become.
+    /// The maps, by name: those that the source defines, and those that sections of variables with values become. Of
+    /// constants and of what starts as zero none are told.
     pub fn describe_maps(&self) -> Vec<DescribedMap<'_>> {
-        let mut maps: Vec<_> = self
-            .maps
-            .iter()
-            .map(|map| DescribedMap { name: &map.name, map_type: type_name(map.map_type) })
-            .collect();
-        maps.sort_by_key(|map| map.name);
-        maps
+        let defined = self.maps.iter().map(|map| (map.name.as_str(), map.map_type));
+        let sections = self.variables.iter().map(|variable| variable.section.as_str());
+        let data = sections.filter(|section| section.starts_with(".data")).map(|section| (section, ARRAY));
+        let maps: BTreeMap<_, _> = defined.chain(data).collect();
+        maps.into_iter().map(|(name, kind)| DescribedMap { name, map_type: type_name(kind) }).collect()
     }
 
     /// The variables that other compilation units can see, markers included, by section and offset.
@@ -122,10 +126,12 @@ mod tests {
                 variable("pid", ".rodata", 8),
                 variable("flag", ".rodata", 0),
                 variable("n", ".bss", 4),
+                variable("level", ".data.mine", 0),
+                variable("rate", ".data.mine", 4),
             ],
             ..Object::default()
         };
-        insta::assert_snapshot!(json(object.describe_maps()), @r#"[{"Name":"counts","Type":"PerCPUArray"},{"Name":"events","Type":"RingBuf"},{"Name":"of_tomorrow","Type":"UnknownMapType(99)"}]"#);
-        insta::assert_snapshot!(json(object.describe_variables()), @r#"[{"Name":"n","Offset":4,"Size":4,"Map":".bss"},{"Name":"flag","Offset":0,"Size":4,"Map":".rodata"},{"Name":"pid","Offset":8,"Size":4,"Map":".rodata"}]"#);
+        insta::assert_snapshot!(json(object.describe_maps()), @r#"[{"Name":".data.mine","Type":"Array"},{"Name":"counts","Type":"PerCPUArray"},{"Name":"events","Type":"RingBuf"},{"Name":"of_tomorrow","Type":"UnknownMapType(99)"}]"#);
+        insta::assert_snapshot!(json(object.describe_variables()), @r#"[{"Name":"n","Offset":4,"Size":4,"Map":".bss"},{"Name":"level","Offset":0,"Size":4,"Map":".data.mine"},{"Name":"rate","Offset":4,"Size":4,"Map":".data.mine"},{"Name":"flag","Offset":0,"Size":4,"Map":".rodata"},{"Name":"pid","Offset":8,"Size":4,"Map":".rodata"}]"#);
     }
 }

@@ -4,9 +4,14 @@ use super::{
     Fault, Limits,
     http::{Http, Scope, host, is_loopback},
 };
+use crate::image::seconds_of_http_date;
 use oci_client::errors::{OciEnvelope, OciErrorCode};
 use reqwest::{Response, StatusCode, Url, header::RETRY_AFTER};
-use std::{error::Error as StdError, io, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Bytes of an error's body that are read.
 const MAX_BODY: u64 = 64 << 10;
@@ -96,6 +101,16 @@ pub(super) async fn success(
     Err(of_answer(http, scope, "registry", response, missing).await)
 }
 
+/// How long a registry wants to be left alone: it says so in seconds, or as a date.
+fn wait(after: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let then = UNIX_EPOCH.checked_add(Duration::from_secs(seconds_of_http_date(after)?))?;
+    // A date that has passed: at once.
+    Some(then.duration_since(now).unwrap_or_default())
+}
+
 /// An answer that is not a success. `who` gave it; `missing` is said where there is no such thing.
 pub(super) async fn of_answer(
     http: &Http,
@@ -105,9 +120,8 @@ pub(super) async fn of_answer(
     missing: &str,
 ) -> Fault {
     let status = response.status();
-    let after =
-        response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.trim().parse().ok());
-    let after = after.map(Duration::from_secs);
+    let after = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok());
+    let after = after.and_then(|after| wait(after.trim(), SystemTime::now()));
     let registry = scope.registry.clone();
     let who = who.to_owned();
     // The words are a courtesy: without them, the status says enough.
@@ -140,4 +154,19 @@ fn words(envelope: &OciEnvelope) -> String {
     let clean = said.chars().map(|c| if c.is_control() { ' ' } else { c });
     let shown: String = clean.take(MAX_WORDS).collect();
     if shown.is_empty() { shown } else { format!(" ({shown})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_to_wait_is_a_number_or_a_date() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_700);
+        let waits = |after| wait(after, now).map(|wait| wait.as_secs());
+        assert_eq!(waits("120"), Some(120));
+        assert_eq!(waits("Sun, 06 Nov 1994 08:49:37 GMT"), Some(77));
+        assert_eq!(waits("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0));
+        assert_eq!(waits("soon"), None);
+    }
 }

@@ -18,7 +18,9 @@ pub(super) const PREFIX: &str = "igx-";
 /// Reads a regular file of at most `limit` bytes; `FileTooLarge` if it has more.
 pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
-    let mut bytes = Vec::new();
+    // Room for all of it at once, and for one byte more, so that its end is seen without growing.
+    let expected = file.metadata()?.len().min(limit).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::ErrorKind::FileTooLarge.into());

@@ -48,7 +48,9 @@ impl Store {
     /// Digest of the image that an entry is about; `None` if it is an image itself.
     pub(super) fn subject(&self, entry: &Descriptor) -> Result<Option<String>, image::Error> {
         if let Some(name) = entry.annotations.get(REF_NAME) {
-            return Ok(Reference::parse(name).ok().and_then(|name| about(name.tag()?)));
+            // Few names are of that form; taking each apart would be most of the work of a list.
+            let tag = name.contains(":sha256-").then(|| Reference::parse(name).ok());
+            return Ok(tag.flatten().and_then(|name| about(name.tag()?)));
         }
         if !walk::is_document(entry) {
             return Ok(None);

@@ -8,11 +8,15 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Lean<'a> {
+struct Lean {
     schema_version: u32,
-    #[serde(borrow)]
-    manifests: Option<Vec<Entry<'a>>>,
+    manifests: Option<Vec<Kept>>,
 }
+
+/// What an entry becomes as soon as it is read, so that no second list of them is made.
+#[derive(Deserialize)]
+#[serde(from = "Entry<'_>")]
+struct Kept(Descriptor);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,8 +44,14 @@ struct Annotations<'a> {
 
 /// An index whose entries have no annotations but name, date and [`PARTIAL`]. Not to be written back.
 pub(super) fn parse(bytes: &[u8]) -> serde_json::Result<Index> {
-    let lean: Lean<'_> = serde_json::from_slice(bytes)?;
-    let manifests = lean.manifests.unwrap_or_default().into_iter().map(|entry| {
+    let lean: Lean = serde_json::from_slice(bytes)?;
+    let manifests = lean.manifests.unwrap_or_default().into_iter().map(|Kept(entry)| entry).collect();
+    let media_type = Some(INDEX_TYPE.to_owned());
+    Ok(Index { schema_version: lean.schema_version, media_type, manifests, ..Index::default() })
+}
+
+impl From<Entry<'_>> for Kept {
+    fn from(entry: Entry<'_>) -> Self {
         let found =
             entry.annotations.map(|a| [(REF_NAME, a.name), (CREATED, a.created), (PARTIAL, a.partial)]);
         let annotations: BTreeMap<_, _> = found
@@ -49,18 +59,15 @@ pub(super) fn parse(bytes: &[u8]) -> serde_json::Result<Index> {
             .flatten()
             .filter_map(|(key, value)| Some((key.to_owned(), value?.into_owned())))
             .collect();
-        Descriptor {
+        Self(Descriptor {
             media_type: entry.media_type.into_owned(),
             digest: entry.digest.into_owned(),
             size: entry.size,
             annotations,
             artifact_type: entry.artifact_type.map(Cow::into_owned),
             ..Descriptor::default()
-        }
-    });
-    let manifests = manifests.collect();
-    let media_type = Some(INDEX_TYPE.to_owned());
-    Ok(Index { schema_version: lean.schema_version, media_type, manifests, ..Index::default() })
+        })
+    }
 }
 
 #[cfg(test)]

@@ -10,9 +10,7 @@ use std::collections::BTreeMap;
 /// One name of an image, or one image without a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The full name; `None` if the image has none, or one that is not a name.
-    pub reference: Option<Reference>,
-    /// Registry and repository; empty if the image has no name.
+    /// Registry and repository, or what stands in their place if that is no name; empty if the image has none.
     pub repository: String,
     /// Empty if there is none.
     pub tag: String,
@@ -61,7 +59,6 @@ impl Store {
             digest: descriptor.digest.clone(),
             created: descriptor.annotations.get(CREATED).cloned().unwrap_or_default(),
             trust: if built_here { Trust::BuiltHere } else { Trust::Unverified },
-            reference,
             damage: damage.map(|(_, what)| what),
         }
     }

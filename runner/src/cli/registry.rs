@@ -36,9 +36,8 @@ pub(crate) fn authfile() -> Arg {
         .value_parser(clap::value_parser!(PathBuf))
         .help_heading(HEADING)
         .help(
-            "Where credentials are [default for root: /var/lib/igx/config.json;\n\
-             for others: ~/.config/igx/config.json; if that is absent, those of\n\
-             docker and podman]",
+            "Where credentials are [default for root: /var/lib/igx/config.json; for others: \
+             ~/.config/igx/config.json; if that is absent, those of docker and podman]",
         )
 }
 

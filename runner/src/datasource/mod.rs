@@ -127,7 +127,8 @@ impl DataSource {
             .or_else(|| self.fields.iter().position(|f| f.full_name.eq_ignore_ascii_case(full_name)))
     }
 
-    /// Adds a field that an operator fills, below `parent` if given. Its annotations replace the defaults.
+    /// Adds a field that an operator fills, below `parent` if given. Its annotations are the defaults: whoever has
+    /// others puts them in their place.
     pub fn add_slot_field(
         &mut self,
         parent: Option<FieldId>,
@@ -201,7 +202,7 @@ impl DataSource {
             unreferenced: false,
             order,
             tags: Vec::new(),
-            annotations: Annotations::default(),
+            annotations: Annotations::static_defaults(),
         });
         self.fields.len() - 1
     }

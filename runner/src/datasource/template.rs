@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub struct Annotations(BTreeMap<String, String>);
 
 impl Annotations {
-    /// What every field of a kernel struct starts with.
+    /// What every field starts with.
     pub fn static_defaults() -> Self {
         Self::from([("columns.width", "16"), ("columns.ellipsis", "end"), ("columns.alignment", "left")])
     }

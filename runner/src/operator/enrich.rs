@@ -187,9 +187,9 @@ impl Fields {
             runtime_name: runtime.text("runtimeName", -26, &[WIDTH_19, FIXED, HIDDEN]),
             container_id: runtime.text("containerId", -25, &[WIDTH_13, MAX_64, HIDDEN]),
             pid: runtime.field("containerPid", Scalar::Uint32, -24, &[T_PID]),
-            image_name: runtime.text("containerImageName", -23, &[T_IMAGE_NAME, HIDDEN]),
-            image_digest: runtime.text("containerImageDigest", -22, &[T_IMAGE_DIGEST, HIDDEN]),
-            started_at: runtime.field("containerStartedAt", Scalar::Int64, -21, &[T_STARTED_AT]),
+            image_name: runtime.text("containerImageName", -23, &[HIDDEN]),
+            image_digest: runtime.text("containerImageDigest", -22, &[HIDDEN]),
+            started_at: runtime.field("containerStartedAt", Scalar::Int64, -21, &[HIDDEN]),
         }
     }
 
@@ -223,9 +223,7 @@ const T_NAMESPACE: Annotation = ("template", "namespace");
 const T_POD: Annotation = ("template", "pod");
 const T_CONTAINER: Annotation = ("template", "container");
 const T_PID: Annotation = ("template", "containerPid");
-const T_IMAGE_NAME: Annotation = ("template", "containerImageName");
-const T_IMAGE_DIGEST: Annotation = ("template", "containerImageDigest");
-const T_STARTED_AT: Annotation = ("template", "containerStartedAt");
+/// Hides the field, but is none of its annotations: clients see it as a flag.
 const HIDDEN: Annotation = ("columns.hidden", "true");
 const FIXED: Annotation = ("columns.fixed", "true");
 const WIDTH_13: Annotation = ("columns.width", "13");
@@ -268,14 +266,16 @@ impl<'a> Group<'a> {
     fn describe(&mut self, id: FieldId, annotations: &[Annotation]) {
         let field = &mut self.ds.fields[id];
         let mut all = Annotations::default();
-        for &(key, value) in annotations {
+        for &(key, value) in annotations.iter().filter(|&&said| said != HIDDEN) {
             all.set(key, value);
             if key == "template" {
                 all.expand(value);
             }
         }
-        field.hidden = self.hidden || all.is_true("columns.hidden");
-        field.annotations = all;
+        field.hidden = self.hidden || annotations.contains(&HIDDEN) || all.is_true("columns.hidden");
+        if all != Annotations::default() {
+            field.annotations = all;
+        }
         field.tags = self.tags.iter().map(|&tag| tag.to_owned()).collect();
     }
 }

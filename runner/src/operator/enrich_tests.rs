@@ -96,24 +96,24 @@ fn fields(ds: &DataSource) -> String {
 #[test]
 fn fields_on_a_host() {
     insta::assert_snapshot!(fields(&attach(&Place::Host).0), @r"
-    k8s Bytes 0 hidden #kubernetes
+    k8s Bytes 0 hidden #kubernetes columns.alignment=left columns.ellipsis=end columns.width=16
     k8s.node String -31 hidden #kubernetes columns.ellipsis=middle columns.width=30 template=node
     k8s.namespace String -30 hidden #kubernetes columns.width=30 template=namespace
     k8s.podName String -29 hidden #kubernetes columns.ellipsis=middle columns.width=30 template=pod
     k8s.containerName String -28 hidden #kubernetes columns.width=30 template=container
-    k8s.hostnetwork Bool -27 hidden #kubernetes
-    k8s.podLabels String -26 hidden #kubernetes
-    k8s.owner Bytes 0 hidden #kubernetes
-    k8s.owner.kind String 0 hidden #kubernetes
-    k8s.owner.name String 0 hidden #kubernetes
-    runtime Bytes 0
+    k8s.hostnetwork Bool -27 hidden #kubernetes columns.alignment=left columns.ellipsis=end columns.width=16
+    k8s.podLabels String -26 hidden #kubernetes columns.alignment=left columns.ellipsis=end columns.width=16
+    k8s.owner Bytes 0 hidden #kubernetes columns.alignment=left columns.ellipsis=end columns.width=16
+    k8s.owner.kind String 0 hidden #kubernetes columns.alignment=left columns.ellipsis=end columns.width=16
+    k8s.owner.name String 0 hidden #kubernetes columns.alignment=left columns.ellipsis=end columns.width=16
+    runtime Bytes 0 columns.alignment=left columns.ellipsis=end columns.width=16
     runtime.containerName String -27 columns.width=30 template=container
     runtime.runtimeName String -26 hidden columns.fixed=true columns.width=19
     runtime.containerId String -25 hidden columns.maxwidth=64 columns.width=13
     runtime.containerPid Uint32 -24 hidden columns.alignment=right columns.width=6 template=containerPid
-    runtime.containerImageName String -23 hidden columns.width=30 template=containerImageName
-    runtime.containerImageDigest String -22 hidden columns.width=30 template=containerImageDigest
-    runtime.containerStartedAt Int64 -21 hidden columns.width=35 template=containerStartedAt
+    runtime.containerImageName String -23 hidden columns.alignment=left columns.ellipsis=end columns.width=16
+    runtime.containerImageDigest String -22 hidden columns.alignment=left columns.ellipsis=end columns.width=16
+    runtime.containerStartedAt Int64 -21 hidden columns.alignment=left columns.ellipsis=end columns.width=16
     ");
 }
 

@@ -47,7 +47,7 @@ impl Enums {
     pub fn add_fields(ds: &mut DataSource, fields: &mut Vec<EnumField>) {
         fields.retain_mut(|field| {
             if field.text.is_none() {
-                let added = add_text_beside(ds, field.field, &field.target, Annotations::static_defaults());
+                let added = add_text_beside(ds, field.field, &field.target, Annotations::default());
                 field.text = added.map(|(id, _)| id);
             }
             field.text.is_some()

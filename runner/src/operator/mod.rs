@@ -78,7 +78,9 @@ fn add_text_beside(
     let slot = ds.slots;
     let id = ds.add_slot_field(parent, name, Scalar::String, order);
     ds.fields[id].hidden = annotations.is_true("columns.hidden");
-    ds.fields[id].annotations = annotations;
+    if annotations != Annotations::default() {
+        ds.fields[id].annotations = annotations;
+    }
     let source = &mut ds.fields[source];
     source.hidden = source.annotations.get("columns.hidden") != Some("false");
     Some((id, slot))

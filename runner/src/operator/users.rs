@@ -54,9 +54,10 @@ impl Users {
                 }
                 let name = super::target_name(ds, id, "uidgidresolver.target");
                 let source = ds.accessor(id);
-                let hidden = Annotations::from([("columns.hidden", "true")]);
                 let name = name.as_deref().unwrap_or(default);
-                let Some((_, slot)) = add_text_beside(ds, id, name, hidden) else { continue };
+                let added = add_text_beside(ds, id, name, Annotations::default());
+                let Some((text, slot)) = added else { continue };
+                ds.fields[text].hidden = true;
                 ds.fields[id].hidden = true;
                 fields.push(Resolved { source, slot, table, last: None });
             }

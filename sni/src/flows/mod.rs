@@ -1,9 +1,10 @@
 //! Room for many half-seen hellos, with bounds that one sender cannot use up for everybody.
 //!
-//! All of it takes at most [`MEMORY`] bytes, and nothing stays longer than [`AGE`]. When the room is full, the peer that
-//! takes the most loses its oldest flow, if it takes more than its share; if nobody does, the oldest flow of all goes.
-//! So a flood from one address evicts its own flows, and one from many addresses only shortens how long each may wait.
-//! Every operation costs a few look-ups in ordered maps, however full the room is.
+//! All of it takes at most [`MEMORY`] bytes, and nothing stays longer than [`AGE`]. When the room is full,
+//! the peer that takes the most loses its oldest flow, if it takes more than its share; if nobody does, the
+//! oldest flow of all goes. So a flood from one address evicts its own flows, and one from many addresses
+//! only shortens how long each may wait. Every operation costs a few look-ups in ordered maps, however full
+//! the room is.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::{
@@ -132,8 +133,8 @@ impl<K: Key, S: State> Flows<K, S> {
         self.entries.range(range).map(|(key, _)| *key)
     }
 
-    /// Lets `change` change what is kept under `key`, and gives its answer; nothing if there is no such flow. Another flow,
-    /// or this one, may have to go for it.
+    /// Lets `change` change what is kept under `key`, and gives its answer; nothing if there is no such flow.
+    /// Another flow, or this one, may have to go for it.
     pub fn update<R>(&mut self, key: &K, change: impl FnOnce(&mut S) -> R) -> Option<R> {
         let entry = self.entries.get_mut(key)?;
         let answer = change(&mut entry.state);

@@ -1,8 +1,8 @@
 //! One face for whoever taps packets: bytes in, hellos out.
 //!
-//! A gatherer takes TCP segments and UDP datagrams as they pass, in any order, and gives each hello once all of it has
-//! passed. It keeps the half-seen ones in bounded room ([`crate::flows`]) and counts by reason what it could not read. A hello that
-//! passes whole is read where it lies, without a copy.
+//! A gatherer takes TCP segments and UDP datagrams as they pass, in any order, and gives each hello once all
+//! of it has passed. It keeps the half-seen ones in bounded room ([`crate::flows`]) and counts by reason what
+//! it could not read. A hello that passes whole is read where it lies, without a copy.
 
 mod tcp;
 mod udp;
@@ -34,7 +34,8 @@ pub struct Gatherer {
 pub struct Segment<'a> {
     /// The sequence number in its header.
     pub sequence: u32,
-    /// Whether it opens the connection: only then what comes out of order before a hello's beginning can be kept.
+    /// Whether it opens the connection: only then what comes out of order before a hello's beginning can be
+    /// kept.
     pub syn: bool,
     /// What it carries.
     pub payload: &'a [u8],
@@ -183,16 +184,16 @@ impl Gatherer {
 
     /// Takes a TCP segment that passed at `now`, on any clock that goes forward.
     ///
-    /// A hello may begin anywhere in it. What comes out of order is kept once the hello's beginning was seen, or if the
-    /// SYN was; before that, nobody can tell which bytes to keep.
+    /// A hello may begin anywhere in it. What comes out of order is kept once the hello's beginning was seen,
+    /// or if the SYN was; before that, nobody can tell which bytes to keep.
     pub fn tcp<'a>(&'a mut self, flow: Flow, segment: Segment<'a>, now: Duration) -> Outcome<'a> {
         self.flows.expire(now);
         let step = self.tcp_step(flow, segment, now);
         self.outcome(step)
     }
 
-    /// Takes the payload of a UDP packet that passed at `now`. `gso_size`: the length of the datagrams that the packet
-    /// will be cut into (UDP_SEGMENT), 0 if it is one.
+    /// Takes the payload of a UDP packet that passed at `now`. `gso_size`: the length of the datagrams that
+    /// the packet will be cut into (UDP_SEGMENT), 0 if it is one.
     pub fn udp<'a>(
         &'a mut self,
         flow: Flow,

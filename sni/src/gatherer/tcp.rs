@@ -1,7 +1,7 @@
 //! Hellos out of TCP segments.
 //!
-//! What is kept of a connection begins with the first byte that a hello can begin with; plaintext in front of it is let
-//! go as soon as it is in order.
+//! What is kept of a connection begins with the first byte that a hello can begin with; plaintext in front of
+//! it is let go as soon as it is in order.
 
 use alloc::vec::Vec;
 use core::{mem, time::Duration};
@@ -20,7 +20,8 @@ pub(super) struct Connection {
     base: u32,
     stream: Stream,
     segments: u32,
-    /// Bytes of plaintext that may still be let go before the connection is given up; none if its SYN was not seen.
+    /// Bytes of plaintext that may still be let go before the connection is given up; none if its SYN was not
+    /// seen.
     patience: usize,
     begun: bool,
 }

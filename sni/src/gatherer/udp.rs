@@ -84,8 +84,8 @@ impl Gatherer {
         last
     }
 
-    /// Of what the parts of a packet gave, a hello ends it. Otherwise what failed says more than what waits, and each failure
-    /// is counted.
+    /// Of what the parts of a packet gave, a hello ends it. Otherwise what failed says more than what waits,
+    /// and each failure is counted.
     fn merge<'a>(&mut self, last: &mut Step<'a>, step: Step<'a>) -> Option<Step<'a>> {
         match (&*last, step) {
             (_, end @ (Step::Here(_) | Step::Records(_) | Step::Kept(..))) => {
@@ -138,8 +138,8 @@ impl Gatherer {
         }
     }
 
-    /// The server asks the client of `flow` to begin again, for `id`: what was given already is not to be given again. Its
-    /// random should be the same then, but not every client keeps to that.
+    /// The server asks the client of `flow` to begin again, for `id`: what was given already is not to be
+    /// given again. Its random should be the same then, but not every client keeps to that.
     fn retry(&mut self, flow: Flow, id: ConnectionId, now: Duration) {
         let given = self.on_flow(flow).into_iter().find_map(|key| match self.flows.get(&key) {
             Some(State::Given(given)) => Some(*given),
@@ -182,7 +182,8 @@ impl Gatherer {
         }
     }
 
-    /// Hands out the connection's hello, unless it is one that the client sent before, and the server answered with a Retry.
+    /// Hands out the connection's hello, unless it is one that the client sent before, and the server
+    /// answered with a Retry.
     fn give_quic<'a>(&mut self, key: Key, connection: quic::Connection, now: Duration) -> Step<'a> {
         let Ok(random) = connection.hello().map(|hello| *hello.random()) else { return Step::Nothing };
         let mut repeated = false;
@@ -250,8 +251,9 @@ impl Gatherer {
     }
 }
 
-/// Whether two handshakes can be of the same hello: where both have come, up to the end of the random, they are equal.
+/// Whether two handshakes begin with the same hello, as far as the end of its random. Where that has not
+/// come, they may not.
 fn agrees(one: &[u8], other: &[u8]) -> bool {
-    let told = hello::HANDSHAKE_HEADER + 2 + 32;
-    one.iter().zip(other).take(told).all(|(one, other)| one == other)
+    let told = ..hello::HANDSHAKE_HEADER + 2 + 32;
+    one.get(told).is_some_and(|one| other.get(told) == Some(one))
 }

@@ -1,4 +1,5 @@
-//! Long headers of QUIC, as they are on the wire: most of it protected (RFC 9000, section 17.2; RFC 9369, section 3.2).
+//! Long headers of QUIC, as they are on the wire: most of it protected (RFC 9000, section 17.2; RFC 9369,
+//! section 3.2).
 
 use crate::reader::Reader;
 
@@ -83,7 +84,8 @@ pub struct Initial<'a> {
     pub number_at: usize,
 }
 
-/// The Initial packets of a datagram, which can have several packets one behind the other (RFC 9000, section 12.2).
+/// The Initial packets of a datagram, which can have several packets one behind the other (RFC 9000, section
+/// 12.2).
 #[derive(Debug, Clone, Copy)]
 pub struct Initials<'a> {
     rest: &'a [u8],
@@ -118,7 +120,8 @@ enum Packet<'a> {
     Other,
 }
 
-/// The packet with a long header at the front, and what is behind it. Nothing if there is none, or none whose end can be told.
+/// The packet with a long header at the front, and what is behind it. Nothing if there is none, or none whose
+/// end can be told.
 fn long_packet(bytes: &[u8]) -> Option<(Packet<'_>, &[u8])> {
     let mut reader = Reader(bytes);
     let first = reader.byte()?;
@@ -146,8 +149,8 @@ fn long_packet(bytes: &[u8]) -> Option<(Packet<'_>, &[u8])> {
     Some((Packet::Initial(Initial { version, destination, packet, number_at }), reader.0))
 }
 
-/// The id that a Retry packet gives to the client, for which its next packets will be (RFC 9000, section 17.2.5). Nothing if
-/// the datagram is no Retry.
+/// The id that a Retry packet gives to the client, for which its next packets will be (RFC 9000, section
+/// 17.2.5). Nothing if the datagram is no Retry.
 #[must_use]
 pub fn retry(datagram: &[u8]) -> Option<ConnectionId> {
     let mut reader = Reader(datagram);

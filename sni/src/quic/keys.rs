@@ -1,4 +1,5 @@
-//! The keys of a client's Initial packets, which follow from what everybody sees (RFC 9001, section 5; RFC 9369, section 3.3).
+//! The keys of a client's Initial packets, which follow from what everybody sees (RFC 9001, section 5; RFC
+//! 9369, section 3.3).
 
 use aes::{
     Aes128,
@@ -53,12 +54,13 @@ impl Keys {
         }
     }
 
-    /// Takes the protection off `initial` and leaves its frames in `frames`; gives its packet number. `largest`: the highest
-    /// packet number that was opened before with these keys.
+    /// Takes the protection off `initial` and leaves its frames in `frames`; gives its packet number.
+    /// `largest`: the highest packet number that was opened before with these keys.
     ///
     /// # Errors
     ///
-    /// [`Error::Encrypted`] if the packet was not sealed with these keys, [`Error::Malformed`] if it is too short to be sealed.
+    /// [`Error::Encrypted`] if the packet was not sealed with these keys, [`Error::Malformed`] if it is too
+    /// short to be sealed.
     pub fn open(&self, initial: &Initial, largest: Option<u64>, frames: &mut Vec<u8>) -> Result<u64, Error> {
         let packet = initial.packet;
         let sample_at = initial.number_at + MAX_NUMBER;
@@ -120,7 +122,8 @@ fn expand<const N: usize>(secret: &Hkdf<Sha256>, label: &str) -> [u8; N] {
     out
 }
 
-/// The packet number whose last `len` bytes are `truncated`, the nearest to the one that is due (RFC 9000, appendix A.3).
+/// The packet number whose last `len` bytes are `truncated`, the nearest to the one that is due (RFC 9000,
+/// appendix A.3).
 fn whole_number(truncated: u64, len: usize, largest: Option<u64>) -> u64 {
     let Some(largest) = largest else { return truncated };
     let due = largest + 1;

@@ -1,8 +1,9 @@
 //! The hello in the Initial packets that begin a QUIC connection (RFC 9000 and 9001; version 2: RFC 9369).
 //!
-//! These packets are encrypted with keys that everybody can derive from the connection id that the client chose for its
-//! first packet. The hello is in CRYPTO frames, which clients cut up and shuffle on purpose, over several packets and
-//! datagrams. The keys stay those of the first id when the server replaces it, and change only with a Retry.
+//! These packets are encrypted with keys that everybody can derive from the connection id that the client
+//! chose for its first packet. The hello is in CRYPTO frames, which clients cut up and shuffle on purpose,
+//! over several packets and datagrams. The keys stay those of the first id when the server replaces it, and
+//! change only with a Retry.
 
 pub mod frame;
 pub mod header;
@@ -47,8 +48,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Encrypted`] if the packet is not of this connection, or not of its client; [`Error::Malformed`] if it has
-    /// frames that it must not have; [`Error::TooLarge`] if the handshake goes past what is kept.
+    /// [`Error::Encrypted`] if the packet is not of this connection, or not of its client;
+    /// [`Error::Malformed`] if it has frames that it must not have; [`Error::TooLarge`] if the handshake goes
+    /// past what is kept.
     pub fn take(&mut self, initial: &Initial, frames: &mut Vec<u8>) -> Result<(), Error> {
         let number = self.keys.open(initial, self.largest, frames)?;
         self.largest = self.largest.max(Some(number));
@@ -77,7 +79,8 @@ impl Connection {
         &self.handshake
     }
 
-    /// The handshake, for which nothing else is needed once the hello has come, and how many packets it came in.
+    /// The handshake, for which nothing else is needed once the hello has come, and how many packets it came
+    /// in.
     #[must_use]
     pub fn into_handshake(self) -> (Stream, u32) {
         (self.handshake, self.packets)

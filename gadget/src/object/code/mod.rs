@@ -11,13 +11,13 @@ mod instruction;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Write as _};
 
 use super::{Error, program};
 use crate::btf::{
     Btf, TypeKind,
-    elf::Elf,
+    elf::{Elf, Symbol},
     ext::{self, Table},
 };
 pub use instruction::Instruction;
@@ -71,10 +71,11 @@ impl<'a> Code<'a> {
         let elf = Elf::parse(elf)?;
         let btf = elf.btf()?;
         let notes = Notes::read(&elf, &btf)?;
+        let places = Places::of(&elf);
         let mut functions = Vec::new();
         for index in 0..elf.sections().len() {
             if elf.sections()[index].executable {
-                section(&elf, index, &notes, &mut functions);
+                section(&elf, index, &places, &notes, &mut functions);
             }
         }
         let mut by_name = HashMap::new();
@@ -204,25 +205,48 @@ fn kind_name(kind: TypeKind) -> &'static str {
     }
 }
 
-/// The functions of one section.
-fn section<'a>(elf: &Elf<'a>, index: usize, notes: &Notes<'a>, functions: &mut Vec<Function<'a>>) {
-    let section = elf.sections()[index];
-    let starts_in = |section: usize| {
-        let symbols = elf.symbols().iter().filter(move |s| s.function && s.section == section);
-        symbols.map(|s| (s.value, s.name))
-    };
-    let mut starts: Vec<(u64, &str)> = starts_in(index).collect();
-    starts.sort_by_key(|(at, _)| *at);
-    starts.dedup_by_key(|(at, _)| *at);
-    let local: HashMap<u64, &str> = starts.iter().copied().collect();
-    // Functions that are called across sections by their place are static ones in `.text`.
-    let text = elf.sections().iter().position(|s| s.name == ".text");
-    let shared: HashMap<u64, &str> = text.into_iter().flat_map(starts_in).collect();
-    let meant: HashMap<u64, _> = elf.relocations(index).collect();
+/// What the symbols and relocations of an object say, by section: they are gone through once and not for each of its
+/// sections, of which it may have many thousands.
+struct Places<'a> {
+    /// Where functions start, and their names.
+    starts: HashMap<usize, BTreeMap<u64, &'a str>>,
+    /// Which symbol is meant where.
+    meant: HashMap<usize, HashMap<u64, Symbol<'a>>>,
+    /// The functions of `.text`: those that are called across sections by their place are static ones in it.
+    shared: BTreeMap<u64, &'a str>,
+}
 
-    for (i, (start, name)) in starts.iter().enumerate() {
-        let end = starts.get(i + 1).map_or(section.data.len() as u64, |(end, _)| *end);
-        let mut at = *start;
+impl<'a> Places<'a> {
+    fn of(elf: &Elf<'a>) -> Self {
+        let mut starts: HashMap<usize, BTreeMap<u64, &str>> = HashMap::new();
+        for symbol in elf.symbols().iter().filter(|s| s.function) {
+            starts.entry(symbol.section).or_default().entry(symbol.value).or_insert(symbol.name);
+        }
+        let mut meant: HashMap<usize, HashMap<_, _>> = HashMap::new();
+        for (section, at, symbol) in elf.relocations() {
+            meant.entry(section).or_default().insert(at, symbol);
+        }
+        let text = elf.sections().iter().position(|s| s.name == ".text");
+        let shared = text.and_then(|text| starts.get(&text)).cloned().unwrap_or_default();
+        Self { starts, meant, shared }
+    }
+}
+
+/// The functions of one section.
+fn section<'a>(
+    elf: &Elf<'a>,
+    index: usize,
+    places: &Places<'a>,
+    notes: &Notes<'a>,
+    functions: &mut Vec<Function<'a>>,
+) {
+    let section = elf.sections()[index];
+    let Some(local) = places.starts.get(&index) else { return };
+    let meant = places.meant.get(&index);
+
+    let ends = local.keys().skip(1).copied().chain([section.data.len() as u64]);
+    for ((&start, &name), end) in local.iter().zip(ends) {
+        let mut at = start;
         let mut instructions = Vec::new();
         while at < end {
             let bytes = section.data.get(at as usize..end.min(section.data.len() as u64) as usize);
@@ -235,13 +259,13 @@ fn section<'a>(elf: &Elf<'a>, index: usize, notes: &Notes<'a>, functions: &mut V
                     (from as i64).checked_add(instruction.constant.checked_add(1)?.checked_mul(8)?)?;
                 u64::try_from(target).ok()
             };
-            match meant.get(&at) {
+            match meant.and_then(|meant| meant.get(&at)) {
                 Some(symbol) if symbol.section == 0 => instruction.reference = Some(symbol.name),
                 Some(symbol) => {
                     let Some(target) = elf.sections().get(symbol.section) else { break };
                     if target.executable {
                         let by_place =
-                            || if symbol.section == index { &local } else { &shared }.get(&slots(0)?);
+                            || if symbol.section == index { local } else { &places.shared }.get(&slots(0)?);
                         let name =
                             if symbol.name.is_empty() { by_place().copied() } else { Some(symbol.name) };
                         if let Some(name) = name {

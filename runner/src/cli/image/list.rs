@@ -4,12 +4,12 @@ use super::BuiltIn;
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use gadget::{
-    image::{CREATED, Trust},
+    image::{CREATED, Trust, seconds_of_rfc3339},
     reference::shorten,
     store::{Entry, Store},
 };
 use serde::Serialize;
-use std::{io::Write, time::SystemTime};
+use std::{borrow::Cow, io::Write, mem::ManuallyDrop, time::SystemTime};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Digits of a digest that are enough for people.
@@ -20,6 +20,8 @@ const SHORT_TAG: usize = 20;
 const SHORT_REPOSITORY: usize = 16;
 /// Blanks between columns.
 const GAP: usize = 2;
+/// Most bytes that are set aside for the table before it is made.
+const ROOM: usize = 1 << 20;
 
 /// For people, on a terminal.
 #[derive(Clone, Copy)]
@@ -73,11 +75,12 @@ pub(super) fn run(
     out: &mut impl Write,
     log: &mut impl Write,
 ) -> Result<()> {
-    let rows: Vec<Row> =
-        built_in.map(Row::built_in).into_iter().chain(store.list().into_iter().map(Row::new)).collect();
+    let rows = built_in.map(Row::built_in).into_iter().chain(store.list().into_iter().map(Row::new));
+    // As with the store, its memory is left to the end of the process.
+    let rows: ManuallyDrop<Vec<Row>> = ManuallyDrop::new(rows.collect());
     match matches.get_one::<String>("output").map(String::as_str) {
-        Some("json") => writeln!(out, "{}", serde_json::to_string(&rows)?)?,
-        Some("jsonpretty") => writeln!(out, "{}", serde_json::to_string_pretty(&rows)?)?,
+        Some("json") => writeln!(out, "{}", serde_json::to_string(&*rows)?)?,
+        Some("jsonpretty") => writeln!(out, "{}", serde_json::to_string_pretty(&*rows)?)?,
         _ => {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
             let terminal = terminal.filter(|_| !matches.get_flag("no-trunc"));
@@ -85,7 +88,7 @@ pub(super) fn run(
             out.write_all(table(&rows, short).as_bytes())?;
         }
     }
-    for row in &rows {
+    for row in rows.iter() {
         if let Some(damage) = &row.damage {
             writeln!(log, "warning: {}: {}", row.title(), printable(damage))?;
         }
@@ -119,12 +122,12 @@ impl Row {
     fn title(&self) -> String {
         match self.repository.as_str() {
             "" => self.digest.clone(),
-            repository => printable(&format!("{repository}:{}", self.tag)),
+            repository => printable(&format!("{repository}:{}", self.tag)).into_owned(),
         }
     }
 
     /// The cells; for people, digest and date are shortened.
-    fn cells(&self, short: Option<Short>) -> [String; 4] {
+    fn cells(&self, short: Option<Short>) -> [Cow<'_, str>; 4] {
         let state = match (&self.damage, self.trust) {
             (Some(_), _) => Some("damaged"),
             (None, "built in") => Some("built in"),
@@ -133,49 +136,57 @@ impl Row {
         let (repository, digest, created) = match short {
             Some(Short { now, .. }) => {
                 let hex = self.digest.strip_prefix("sha256:").unwrap_or(&self.digest);
-                let ago = ago(&self.created, now).unwrap_or_else(|| self.created.clone());
-                (shorten(&self.repository), hex.chars().take(SHORT_DIGEST).collect(), ago)
+                let created =
+                    ago(&self.created, now).map_or(Cow::Borrowed(self.created.as_str()), Cow::Owned);
+                (shorten(&self.repository), hex.get(..SHORT_DIGEST).unwrap_or(hex), created)
             }
-            None => (self.repository.as_str(), self.digest.clone(), self.created.clone()),
+            None => (self.repository.as_str(), self.digest.as_str(), self.created.as_str().into()),
         };
-        [repository, &self.tag, &digest, state.unwrap_or(&created)].map(|cell| match cell {
-            "" => "-".to_owned(),
-            cell => printable(cell),
-        })
+        [repository.into(), self.tag.as_str().into(), digest.into(), state.map_or(created, Cow::Borrowed)]
+            .map(|cell| match cell {
+                Cow::Borrowed(cell) => or_dash(cell),
+                Cow::Owned(cell) => or_dash(&cell).into_owned().into(),
+            })
     }
 }
 
 /// Aligned columns. On a terminal, repositories give way so that a line fits.
 pub(super) fn table(rows: &[Row], short: Option<Short>) -> String {
-    let header = ["REPOSITORY", "TAG", "DIGEST", "CREATED"].map(str::to_owned);
+    let header = ["REPOSITORY", "TAG", "DIGEST", "CREATED"].map(Cow::Borrowed);
     let mut lines: Vec<_> = [header].into_iter().chain(rows.iter().map(|row| row.cells(short))).collect();
-    let widest = |lines: &[[String; 4]], column: usize| {
-        lines.iter().map(|line| line[column].width()).max().unwrap_or(0)
+    let widest = |lines: &[[Cow<'_, str>; 4]], column: usize| {
+        lines.iter().map(|line| columns(&line[column])).max().unwrap_or(0)
     };
     if let Some(Short { width, .. }) = short {
-        lines.iter_mut().for_each(|line| line[1] = cut(&line[1], SHORT_TAG));
+        lines.iter_mut().for_each(|line| cut(&mut line[1], SHORT_TAG));
         let others: usize = (1..4).map(|column| GAP + widest(&lines, column)).sum();
         let room = width.saturating_sub(others).max(SHORT_REPOSITORY);
-        lines.iter_mut().for_each(|line| line[0] = cut(&line[0], room));
+        lines.iter_mut().for_each(|line| cut(&mut line[0], room));
     }
     let widths = [0, 1, 2].map(|column| GAP + widest(&lines, column));
-    let mut text = String::new();
+    // Room for all lines: text that grows is copied.
+    let longest = widths.iter().sum::<usize>().saturating_add(widest(&lines, 3)).saturating_add(1);
+    let mut text = String::with_capacity(longest.saturating_mul(lines.len()).min(ROOM));
     for line in &lines {
-        let mut row = String::new();
         for (cell, width) in line.iter().zip(widths.into_iter().chain([0])) {
-            row += cell;
-            row.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width())));
+            text += cell;
+            text.extend(std::iter::repeat_n(' ', width.saturating_sub(columns(cell))));
         }
-        text += row.trim_end();
+        text.truncate(text.trim_end_matches(' ').len());
         text.push('\n');
     }
     text
 }
 
+/// Columns that a text takes on a terminal. Nearly all that is listed is ASCII, for which no table is needed.
+fn columns(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
+
 /// Leaves the middle out of what is wider than `width`: a name tells most at its ends.
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
+fn cut(text: &mut Cow<'_, str>, width: usize) {
+    if columns(text) <= width {
+        return;
     }
     let kept = width.saturating_sub(1);
     let take = |chars: &mut dyn Iterator<Item = char>, room: usize| {
@@ -191,7 +202,7 @@ fn cut(text: &str, width: usize) -> String {
     };
     let start = take(&mut text.chars(), kept / 2);
     let end = take(&mut text.chars().rev(), kept - kept / 2);
-    format!("{start}…{}", end.chars().rev().collect::<String>())
+    *text = format!("{start}…{}", end.chars().rev().collect::<String>()).into();
 }
 
 fn trust(trust: Trust) -> &'static str {
@@ -203,13 +214,20 @@ fn trust(trust: Trust) -> &'static str {
 }
 
 /// Text of an image must not steer the terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn or_dash(cell: &str) -> Cow<'_, str> {
+    if cell.is_empty() { "-".into() } else { printable(cell) }
 }
 
 /// How long ago a date was; `None` if it is no date of the form that images carry.
 fn ago(date: &str, now: u64) -> Option<String> {
-    let then = seconds(date)?;
+    let then = seconds_of_rfc3339(date)?;
     let age = now.saturating_sub(then);
     let units = [
         (31_536_000, "year"),
@@ -224,35 +242,4 @@ fn ago(date: &str, now: u64) -> Option<String> {
     };
     let count = age / size;
     Some(format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" }))
-}
-
-/// RFC 3339 as seconds since 1970.
-fn seconds(date: &str) -> Option<u64> {
-    let number = |range: std::ops::Range<usize>| date.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let zone = date.get(19..)?;
-    let zone = zone.strip_prefix('.').map_or(zone, |z| z.trim_start_matches(|c: char| c.is_ascii_digit()));
-    let offset = match zone.split_at_checked(1)? {
-        ("Z", "") => 0,
-        (sign @ ("+" | "-"), rest) => {
-            let (hours, minutes) = rest.split_once(':')?;
-            let offset = hours
-                .parse::<i64>()
-                .ok()?
-                .checked_mul(3600)?
-                .checked_add(minutes.parse::<i64>().ok()?.checked_mul(60)?)?;
-            if sign == "+" { offset } else { -offset }
-        }
-        _ => return None,
-    };
-    // Days since 1970, counting years from March so that the leap day comes last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = year * 365 + year.div_euclid(4) - year.div_euclid(100)
-        + year.div_euclid(400)
-        + (153 * month + 2) / 5
-        + day
-        - 1
-        - 719_468;
-    u64::try_from((days * 86_400 + hour * 3600 + minute * 60 + second).checked_sub(offset)?).ok()
 }

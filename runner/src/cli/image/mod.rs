@@ -25,7 +25,7 @@ mod verify;
 use anyhow::{Result, bail};
 use clap::{ArgMatches, Command};
 use gadget::{image::GadgetImage, store::Store};
-use std::{io, path::Path};
+use std::{io, mem::ManuallyDrop, path::Path};
 
 /// The image that the binary carries.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ pub struct BuiltIn<'a> {
 /// The subcommand and those below it.
 pub fn command() -> Command {
     let command = Command::new("image")
-        .about("Build, list and remove gadget images in the local store")
+        .about("Build, share, verify and look after gadget images")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(new::command());
@@ -66,7 +66,11 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
         #[cfg(feature = "ebpf")]
         Some(("test", matches)) => test::run(matches, store, out, log),
         Some(("new", matches)) => new::run(matches, log),
-        Some(("list", matches)) => list::run(matches, &open()?, built_in, super::terminal_width(), out, log),
+        Some(("list", matches)) => {
+            // Handing a thousand images' memory back piece by piece takes longer than the process has left to live.
+            let store = ManuallyDrop::new(open()?);
+            list::run(matches, &store, built_in, super::terminal_width(), out, log)
+        }
         Some(("inspect", matches)) => inspect::run(matches, &open()?, built_in, out, log),
         Some(("tag", matches)) => tag::run(matches, &mut open()?, log),
         Some(("remove", matches)) => remove::run(matches, &mut open()?, log),

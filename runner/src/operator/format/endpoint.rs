@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::datasource::{Accessor, DataSource, Event, FieldId, Scalar, Slot};
+use crate::datasource::{Accessor, Annotations, DataSource, Event, FieldId, Scalar, Slot};
 
 use super::super::tagged;
 use super::protocol::keyword;
@@ -62,7 +62,7 @@ impl Endpoint {
             let protocol_slot = add(ds, id, "proto");
             let endpoint_slot = add(ds, id, "endpoint");
             if let Some(field) = ds.fields.last_mut() {
-                field.annotations.set("json.skip", "true");
+                field.annotations = Annotations::from([("json.skip", "true")]);
                 field.tags.push("endpoint".to_owned());
             }
             Layer4 { port: ds.accessor(port), protocol: ds.accessor(protocol), protocol_slot, endpoint_slot }

@@ -13,7 +13,7 @@ pub(super) fn formatter() -> Formatter {
         tag: "type:gadget_errno",
         scalar: Scalar::Uint32,
         template: "errorString",
-        one_of: String::new(),
+        one_of: super::one_of(&NAMES, &ALIASES),
         render,
     }
 }
@@ -26,6 +26,9 @@ fn render(raw: u64, slots: &mut Slots, slot: usize) {
         }),
     }
 }
+
+/// Second names of numbers, which a filter may be told as well.
+const ALIASES: [&str; 3] = ["EDEADLOCK", "EOPNOTSUPP", "EWOULDBLOCK"];
 
 /// Indexed by number; the kernel skips 41 and 58.
 #[rustfmt::skip]

@@ -21,6 +21,8 @@ mod zone;
 pub use syscall::{syscall_name, syscall_number};
 pub use timestamp::Times;
 
+use std::collections::BTreeSet;
+
 use crate::datasource::{Accessor, Annotations, DataSource, Event, Scalar, Slots};
 
 use super::{Operator, Verdict, add_text_beside, tagged, target_name};
@@ -97,6 +99,12 @@ struct Formatter {
     /// The values that the text can have, for the field's help, or an empty string.
     one_of: String,
     render: Render,
+}
+
+/// All names of a table and their aliases, sorted, as the field's help lists them.
+fn one_of(names: &[&'static str], aliases: &[&'static str]) -> String {
+    let all = names.iter().chain(aliases).copied().filter(|name| !name.is_empty());
+    all.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
 }
 
 impl Formatter {

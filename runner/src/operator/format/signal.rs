@@ -12,7 +12,7 @@ pub(super) fn formatter() -> Formatter {
         tag: "type:gadget_signal",
         scalar: Scalar::Uint32,
         template: "",
-        one_of: NAMES[1..].join(", "),
+        one_of: super::one_of(&NAMES, &ALIASES),
         render,
     }
 }
@@ -25,6 +25,9 @@ fn render(raw: u64, slots: &mut Slots, slot: usize) {
         }),
     }
 }
+
+/// Second names of numbers.
+const ALIASES: [&str; 4] = ["SIGCLD", "SIGIOT", "SIGPOLL", "SIGUNUSED"];
 
 /// Indexed by number.
 #[rustfmt::skip]

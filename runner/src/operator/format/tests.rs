@@ -54,14 +54,14 @@ fn fields() {
     flags_raw 0 
     plain 0 
     wide_raw 0 
-    signal 10 value.one-of=SIGHUP, SIGINT, SIGQ
-    error 11 columns.width=12 template=errorString
+    signal 10 value.one-of=SIGABRT, SIGALRM, SI
+    error 11 columns.width=12 template=errorString value.one-of=E2BIG, EACCES, EADDR
     call 12 columns.maxwidth=28 columns.width=18 description=Syscall template=syscall
     timestamp 13 hidden columns.ellipsis=end columns.hidden=true columns.maxwidth=35 columns.width=35 description=Microseconds since U template=timestamp
     size 14 columns.alignment=right columns.width=10 template=bytes
     took 15 columns.alignment=right columns.width=20 template=duration
-    mode 16 
-    flags 17
+    mode 16 columns.alignment=left columns.ellipsis=end columns.width=16
+    flags 17 columns.alignment=left columns.ellipsis=end columns.width=16
     ");
 }
 

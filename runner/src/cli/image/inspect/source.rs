@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 use crate::{
-    datasource::{self, Annotations, DataSource, Place, SourceKind},
+    datasource::{self, DataSource, Place, SourceKind},
     instance::{self, Gadget, Origin},
 };
 
@@ -183,7 +183,7 @@ fn describe(data: DataSource, stream: Option<&Stream>) -> Source {
                 order => order,
             },
             parent: field.parent.unwrap_or(0),
-            annotations: annotations(&field, of_struct.is_some()),
+            annotations: field.annotations.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
             name: field.name,
             full_name: field.full_name,
             // Groups carry none there.
@@ -203,18 +203,4 @@ fn describe(data: DataSource, stream: Option<&Stream>) -> Source {
 
 fn number(kind: datasource::Kind) -> u32 {
     kind.scalar as u32 | if kind.array { ARRAY } else { 0 }
-}
-
-/// A field that an operator adds without saying how it looks has the annotations of any field.
-fn annotations(field: &datasource::Field, of_struct: bool) -> BTreeMap<String, String> {
-    let defaults = Annotations::static_defaults();
-    let said = if of_struct || field.annotations.get("columns.width").is_some() {
-        &field.annotations
-    } else {
-        &defaults
-    };
-    // That an operator hides its field is a flag; only a template says it in an annotation.
-    let flag_only = !of_struct && field.annotations.get("template").is_none();
-    let said = said.iter().filter(|(key, _)| !(flag_only && *key == "columns.hidden"));
-    said.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
 }
