@@ -92,7 +92,10 @@ fn images() -> Vec<CompletionCandidate> {
     let store =
         Store::default_path().ok().filter(|path| path.exists()).and_then(|path| Store::open(path).ok());
     let entries = store.map(|store| store.list()).unwrap_or_default();
-    let named = entries.into_iter().filter_map(|entry| Some(short(&entry.reference?.to_string())));
+    let named = entries
+        .into_iter()
+        .filter(|entry| !entry.repository.is_empty())
+        .map(|entry| short(&format!("{}:{}", entry.repository, entry.tag)));
     let mut names: Vec<String> = built_in.into_iter().chain(named).collect();
     names.sort();
     names.dedup();

@@ -54,7 +54,7 @@ pub(super) struct Settings {
 
 /// The file that is read unless another is named.
 pub(super) fn default_path() -> Option<PathBuf> {
-    let absolute = |path: &Path| path.is_absolute();
+    let absolute = |path: &PathBuf| path.is_absolute();
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(absolute);
     let config = config.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
     Some(config.join("igx/config.yaml"))
