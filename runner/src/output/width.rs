@@ -109,10 +109,11 @@ fn squeeze(wishes: &[Wish], floors: &[usize], available: usize) -> Vec<usize> {
         .zip(floors)
         .map(|(w, &floor)| if w.is_text { floor.max(w.width.min(w.ceiling())) } else { floor })
         .collect();
-    let steps: [(bool, Floor); 4] = [
+    let steps: [(bool, Floor); 5] = [
         (true, |w| w.min.max(COMFORTABLE)),
         (true, |_| COMFORTABLE),
         (true, |_| READABLE),
+        (true, |w| w.header_floor().min(READABLE)),
         (false, Wish::header_floor),
     ];
     for (is_text, floor) in steps {
