@@ -74,7 +74,7 @@ push: ## Push both images to REGISTRY=host/path; takes TAG, PUSH_ARGS
 sign: ## Sign with cosign what was pushed; takes COSIGN_KEY, SIGN_ARGS
 	@scripts/sign $(SIGN_ARGS)
 
-install: ## Install igx and completions under PREFIX, put after DESTDIR
+install: ## Install igx, completions and man pages under PREFIX, put after DESTDIR
 	@scripts/install "$(DESTDIR)" "$(PREFIX)"
 
 mutants: need-root ## Take vital parts out, one at a time; demand that tests notice

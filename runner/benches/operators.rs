@@ -123,6 +123,10 @@ fn enrich(ds: &mut DataSource) -> Option<Box<dyn Operator>> {
     Enrich::attach(ds, &enrich::Place::Node(Arc::from("node")), Box::new(Containers::new()))
 }
 
+fn format(ds: &mut DataSource) -> Option<Box<dyn Operator>> {
+    Format::attach(ds, None)
+}
+
 fn users(ds: &mut DataSource) -> Option<Box<dyn Operator>> {
     Users::attach(ds, Path::new("/"))
 }
@@ -196,7 +200,7 @@ fn measure(name: &str, attach: &[Attach]) {
 fn main() {
     measure("nothing", &[]);
     measure("enrich", &[enrich]);
-    measure("format", &[Format::attach]);
+    measure("format", &[format]);
     measure("users", &[users]);
     measure("filter", &[filter]);
     measure("drop -F", &[dropping_filter]);
@@ -204,5 +208,5 @@ fn main() {
     measure("-E compare", &[comparing]);
     measure("-E cidr", &[networks]);
     measure("-E text", &[texts]);
-    measure("all", &[enrich, Format::attach, users, filter]);
+    measure("all", &[enrich, format, users, filter]);
 }

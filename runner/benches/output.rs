@@ -3,6 +3,8 @@
 //! `cargo bench -p runner --bench output`. The best of several rounds is printed: other work on the machine only
 //! ever adds time.
 
+mod trace_sni;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +12,7 @@ use std::time::Instant;
 use runner::datasource::{
     Annotations, DataSource, Event, Field, FieldId, Kind, Place, Scalar, Slot, Slots, SourceKind,
 };
-use runner::output::{Mode, Writer};
+use runner::output::{Display, Mode, Terminal, View, Writer};
 use serde::Serialize;
 
 const ROUNDS: u32 = 20;
@@ -136,6 +138,11 @@ fn measure(what: &str, mut write: impl FnMut(&mut Vec<u8>)) {
     println!("{what:<22} {:>7.0} ns/event {bytes:>6} bytes", best.as_nanos() as f64 / f64::from(EVENTS));
 }
 
+fn writer(source: &DataSource, mode: Mode, width: Option<u16>) -> Writer {
+    let terminal = width.map(|columns| Arc::new(Terminal::new(columns)));
+    Writer::new(source, &View { mode, fields: None }, &Display { terminal, ..Display::default() })
+}
+
 fn main() {
     let (source, data, mut slots) = source();
     let event = Event { data: &data, slots: &mut slots };
@@ -143,7 +150,7 @@ fn main() {
     let nested =
         Nested { group0: group(), group1: group(), group2: group(), group3: group(), group4: group() };
 
-    let mut json = Writer::new(Mode::Json, &source, &all, None);
+    let mut json = writer(&source, Mode::Json, None);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     json.event(&event, &mut ours);
     // A failure shows in the comparison.
@@ -163,7 +170,21 @@ fn main() {
         ("columns", Mode::Columns, None),
         ("columns, terminal 200", Mode::Columns, Some(200)),
     ] {
-        let mut writer = Writer::new(mode, &source, &all, width);
+        let mut writer = writer(&source, mode, width);
         measure(what, |out| writer.event(black_box(&event), out));
+    }
+
+    println!("trace_sni, with all its operators");
+    for (what, mode, width) in [
+        ("columns", Mode::Columns, None),
+        ("columns, terminal 80", Mode::Columns, Some(80)),
+        ("json", Mode::Json, None),
+    ] {
+        let mut pipeline = trace_sni::Pipeline::new(mode, width);
+        let mut n = 0;
+        measure(what, |out| {
+            n += 1;
+            pipeline.event(n, out);
+        });
     }
 }

@@ -1,8 +1,10 @@
 //! What *runs* a gadget: the library behind `igx`.
 //!
 //! A pipeline: an event enters as bytes from a kernel buffer and leaves as a line of text. It moves one way and is
-//! copied once. A module knows only those behind it here: [`cli`], `instance`, [`images`], [`operator`] and [`output`], `socket`,
+//! copied once. A module knows only those behind it here: [`cli`], `stream`, `instance`, [`images`], [`operator`] and [`output`], `socket`,
 //! `ebpf`, [`wasm`], [`container`], [`datasource`]; operators and output do not know each other.
+//!
+//! Another program that wants a gadget's events begins at `stream`.
 
 pub mod cli;
 pub mod container;
@@ -16,6 +18,8 @@ pub mod operator;
 pub mod output;
 #[cfg(feature = "ebpf")]
 pub mod socket;
+#[cfg(feature = "ebpf")]
+pub mod stream;
 pub mod wasm;
 
 /// What builds images here, as their annotation `io.inspektor-gadget.builder.version` says it.

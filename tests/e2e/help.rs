@@ -48,7 +48,7 @@ fn it_fits_a_terminal() {
 
 #[test]
 fn of_igx() {
-    insta::assert_snapshot!(help("", "--help"), @r#"
+    insta::assert_snapshot!(help("", "--help"), @"
     Run eBPF gadgets that come as OCI images
 
     Usage: igx [OPTIONS] <COMMAND>
@@ -59,33 +59,40 @@ fn of_igx() {
       image            Build, share, verify and look after gadget images
       login            Log in to a registry and keep the credentials
       logout           Forget the credentials for a registry
+      config           Show settings: of the file config.yaml and of the environment
       completions      Print a shell's completion script
       version          Print the version
       help             Print this message or the help of the given subcommand(s)
 
     Options:
       -v, --verbose         Say what is being done, on stderr
+          --config <FILE>   Where settings are read from [default:
+                            ~/.config/igx/config.yaml]
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]
       -h, --help            Print help
       -V, --version         Print version
-    "#);
+    ");
 }
 
 #[test]
 fn of_run() {
-    insta::assert_snapshot!(without_fields(&help("run", "--help")), @r#"
+    insta::assert_snapshot!(without_fields(&help("run", "--help")), @"
     Run a gadget: load its programs into the kernel, and show what they see
     until Ctrl-C.
 
     'igx run IMAGE --help' also lists the flags that the gadget itself brings.
 
-    Usage: igx run [OPTIONS] <IMAGE>
+    Usage: igx run [OPTIONS] [IMAGE] [-- <COMMAND>...]
 
     Arguments:
-      <IMAGE>
+      [IMAGE]
               The gadget's image, such as trace_sni
+
+      [COMMAND]...
+              Start this, show only what it and its children do, and end with it and
+              its exit status
 
     Options:
       -h, --help
@@ -93,6 +100,13 @@ fn of_run() {
 
       -v, --verbose
               Say what is being done, on stderr
+
+          --config <FILE>
+              Where settings are read from [default:
+              ~/.config/igx/config.yaml]
+
+      -f, --file <FILE>
+              Take image and flags from this manifest; - is stdin
 
           --store <FOLDER>
               Where images are kept [default for root:
@@ -103,6 +117,34 @@ fn of_run() {
               Stop after this many seconds; 0 runs until Ctrl-C
 
               [default: 0]
+
+          --count <N>
+              Stop after this many events; of snapshots and the like, batches
+
+    Filters:
+      -F, --filter <RULE,...>
+              Show only events for which all rules hold: field==value, !=, <, <=, >,
+              >=, ~regex, !~regex
+
+    Output:
+      -o, --output <MODE>
+              columns, json, jsonpretty, yaml or none [default: columns]
+
+          --timestamp-format <FORMAT>
+              Show when events happened, in the first column: the time of day, all
+              of it, or seconds since the start
+
+              [possible values: short, rfc3339, relative]
+
+          --color <WHEN>
+              Colour errors and signals; auto: on a terminal, unless NO_COLOR is set
+
+              [default: auto]
+              [alias: --colour]
+              [possible values: auto, always, never]
+
+      -q, --quiet
+              Say nothing on stderr but errors: no notes, no sums at the end
 
     Containers:
           --host[=<BOOL>]
@@ -206,44 +248,52 @@ fn of_run() {
 
           --ca-file <FILE>
               Certificates of authorities to trust besides the system's
-    "#);
+    ");
     assert_eq!(help("run", "-h"), help("run", "--help"));
 }
 
-/// The gadget says what it is, and adds its own flags.
+/// The gadget says what it is, and adds its own flags before those that all have.
 #[test]
 fn of_run_trace_sni() {
     let (run, gadget) = (help("run", "--help"), help("run trace_sni", "--help"));
     let (run, gadget) = (without_fields(&run), without_fields(&gadget));
     let (about, gadget) = gadget.split_once("\n\nUsage:").unwrap();
-    insta::assert_snapshot!(about, @r#"
+    insta::assert_snapshot!(about, @"
     trace sni: Show the host names (TLS Server Name Indication) that processes ask
     for
-    "#);
-    let (_, run) = run.split_once("\n\nUsage:").unwrap();
-    let added = gadget.strip_prefix(run.trim_end()).unwrap();
-    insta::assert_snapshot!(added.trim_start(), @r#"
-    Processes:
-          --pid <VALUE>
+    ");
+    let (before, shared) = gadget.split_once("\nOutput:\n").unwrap();
+    assert_eq!(run.split_once("\nContainers:\n").unwrap().1.trim_end(), {
+        let (shared, _) = shared.split_once("\n\nFields, ").unwrap();
+        shared.split_once("\nContainers:\n").unwrap().1
+    });
+    let (_, own) = before.split_once("batches\n").unwrap();
+    insta::assert_snapshot!(own.trim_start(), @"
+    Filters:
+          --pid <UINT32>
               Show only events generated by processes with this pid
 
-          --tid <VALUE>
+          --tid <UINT32>
               Show only events generated by threads with this tid
 
-          --uid <VALUE>
+          --uid <UINT32>
               Show only events generated by processes with this uid
 
-          --gid <VALUE>
+          --gid <UINT32>
               Show only events generated by processes with this gid
 
-          --comm <VALUE>
+          --comm <TEXT>
               Show only events generated by processes with this name
-    "#);
+
+      -F, --filter <RULE,...>
+              Show only events for which all rules hold: field==value, !=, <, <=, >,
+              >=, ~regex, !~regex
+    ");
 }
 
 #[test]
 fn of_image() {
-    insta::assert_snapshot!(help("image", "--help"), @r#"
+    insta::assert_snapshot!(help("image", "--help"), @"
     Build, share, verify and look after gadget images
 
     Usage: igx image [OPTIONS] <COMMAND>
@@ -267,16 +317,18 @@ fn of_image() {
 
     Options:
       -v, --verbose         Say what is being done, on stderr
+          --config <FILE>   Where settings are read from [default:
+                            ~/.config/igx/config.yaml]
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]
       -h, --help            Print help
-    "#);
+    ");
 }
 
 #[test]
 fn of_image_new() {
-    insta::assert_snapshot!(help("image new", "--help"), @r#"
+    insta::assert_snapshot!(help("image new", "--help"), @"
     Start a gadget: a folder that builds and runs as it is
 
     Usage: igx image new [OPTIONS] <NAME>
@@ -287,11 +339,15 @@ fn of_image_new() {
     Options:
           --path <DIR>      Folder to make [default: the last part of NAME]
       -v, --verbose         Say what is being done, on stderr
+          --config <FILE>   Where settings are read from [default:
+                            ~/.config/igx/config.yaml]
+          --guest           With a WebAssembly guest in Rust, which works on events
+                            before they are shown
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]
       -h, --help            Print help
-    "#);
+    ");
 }
 
 #[test]
@@ -308,6 +364,8 @@ fn of_image_test() {
       -f, --file <FILE>     Test to run [default: tests/*.yaml in PATH, or here for
                             an IMAGE]
       -v, --verbose         Say what is being done, on stderr
+          --config <FILE>   Where settings are read from [default:
+                            ~/.config/igx/config.yaml]
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]

@@ -58,7 +58,11 @@ fn a_run_without_loss_tells_of_none() {
     }
     let (lines, said) = run.finish();
     assert_eq!(lines.len(), 100);
-    assert!(!said.iter().any(|line| line.contains("lost") || line.contains("left out")), "{said:#?}");
+    assert!(!said.iter().any(|line| line.starts_with("lost") || line.contains("left out")), "{said:#?}");
+    assert!(
+        said.iter().any(|line| line.starts_with("100 events shown, 0 filtered out, 0 lost in ")),
+        "{said:#?}"
+    );
 }
 
 /// Sends a packet with a hello from one port to another of this host. No TCP socket has anything to do with it.

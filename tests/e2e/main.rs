@@ -17,6 +17,7 @@ mod help;
 mod inspect_peer;
 mod journey;
 mod loss;
+mod output;
 mod peers;
 mod probes;
 mod publish;

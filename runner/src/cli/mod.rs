@@ -2,6 +2,7 @@
 //! and an exit code.
 
 mod completions;
+mod config;
 #[cfg(feature = "ebpf")]
 mod containers;
 pub mod image;
@@ -15,6 +16,7 @@ mod progress;
 mod registry;
 #[cfg(feature = "ebpf")]
 mod run;
+mod settings;
 
 use std::{
     ffi::OsString,
@@ -35,8 +37,11 @@ use tracing_subscriber::{
 /// Runs `igx` with these arguments, the first of which is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    match dispatch(&args) {
-        Ok(()) => ExitCode::SUCCESS,
+    match completions::answer(&args).map_err(Into::into).and_then(|answered| match answered {
+        true => Ok(ExitCode::SUCCESS),
+        false => dispatch(&args),
+    }) {
+        Ok(code) => code,
         Err(error) => report(&error),
     }
 }
@@ -57,6 +62,13 @@ fn command() -> Command {
                 .global(true)
                 .help("Say what is being done, on stderr"),
         )
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .global(true)
+                .help("Where settings are read from [default:\n~/.config/igx/config.yaml]"),
+        )
         .arg(Arg::new("store").long("store").value_name("FOLDER").global(true).help(
             "Where images are kept [default for root:\n\
                  /var/lib/igx/oci-store; for others:\n\
@@ -67,14 +79,20 @@ fn command() -> Command {
     command
         .subcommand(image::command())
         .subcommands([login::command(), logout::command()])
-        .subcommand(completions::command())
+        .subcommand(config::command())
+        .subcommands([completions::command(), completions::man_command()])
         .subcommand(Command::new("version").about("Print the version"))
 }
 
-fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
+fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
+    let igx = command();
+    let settings = settings::Settings::read(settings::named(args), std::env::vars_os(), &igx)?;
+    let args = settings.apply(args.to_vec(), &igx);
     #[cfg(feature = "ebpf")]
-    if let Some(arguments) = run::Arguments::find(args) {
-        return run::main(args, &arguments);
+    if let Some(found) = run::Arguments::find(&args) {
+        let args = run::with_manifest(args, &found)?;
+        let found = run::Arguments::find(&args).unwrap_or(found);
+        return run::main(&args, &found);
     }
     let matches = command().try_get_matches_from(args)?;
     start_log(matches.get_flag("verbose"));
@@ -87,13 +105,16 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<()> {
         }
         Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
         Some(("logout", sub)) => logout::run(sub, &mut io::stdout()),
-        Some(("completions", sub)) => completions::run(sub, command()),
+        Some(("completions", sub)) => completions::run(sub),
+        Some(("config", sub)) => config::run(sub, &settings, &igx, &mut io::stdout()),
+        Some(("man", sub)) => completions::man(sub, command()),
         Some(("version", _)) => {
             println!("v{}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
         _ => Ok(()),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(feature = "ebpf")]
@@ -112,7 +133,8 @@ fn terminal_width() -> Option<u16> {
     if !io::stdout().is_terminal() {
         return None;
     }
-    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col)
+    // Where nobody told the terminal its size, it is not known.
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|&columns| columns > 0)
 }
 
 /// Warnings, and with `--verbose` all that is being done, go to stderr.

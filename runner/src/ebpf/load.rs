@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, os::fd::BorrowedFd};
 
 use gadget::object::Object;
-use libbpf_rs::{MapCore, MapHandle, ObjectBuilder, OpenObject, ProgramType};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, ObjectBuilder, OpenObject, ProgramType};
 
 use super::{Error, bpffs, kernel_btf::ObjectBtf};
 
@@ -96,7 +96,7 @@ impl Loader<'_> {
             } else if let Some(entries) = self.max_entries(&name, object) {
                 map.set_max_entries(entries).map_err(error)?;
             } else if object.tracers.iter().any(|t| t.map == name)
-                && map.map_type() == libbpf_rs::MapType::RingBuf
+                && map.map_type() == MapType::RingBuf
                 && map.max_entries() < RING_BYTES
             {
                 map.set_max_entries(RING_BYTES).map_err(error)?;
@@ -141,11 +141,20 @@ impl LoadedGadget {
 
     /// The sum over all processors of the one counter in the per-processor array `name`; 0 if there is no such map.
     pub fn counter(&self, name: &str) -> u64 {
+        self.counter_at(name, 0)
+    }
+
+    /// The counter at `index` of the array `name`, summed up if each processor has its own; 0 if there is none.
+    pub fn counter_at(&self, name: &str, index: u32) -> u64 {
         let Some(map) = self.find_map(name) else { return 0 };
-        let values = map.lookup_percpu(&0u32.to_ne_bytes(), libbpf_rs::MapFlags::ANY);
-        let sum = |values: Vec<Vec<u8>>| {
-            values.iter().filter_map(|v| v.get(..8)?.try_into().ok().map(u64::from_ne_bytes)).sum()
+        let key = index.to_ne_bytes();
+        let value = |bytes: &Vec<u8>| bytes.get(..8)?.try_into().ok().map(u64::from_ne_bytes);
+        let any = MapFlags::ANY;
+        let values = match map.map_type() {
+            MapType::PercpuArray => map.lookup_percpu(&key, any).ok().flatten().unwrap_or_default(),
+            MapType::Array => map.lookup(&key, any).ok().flatten().into_iter().collect(),
+            _ => Vec::new(),
         };
-        values.ok().flatten().map_or(0, sum)
+        values.iter().filter_map(value).fold(0, u64::saturating_add)
     }
 }

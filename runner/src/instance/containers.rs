@@ -48,6 +48,17 @@ impl Follower {
         self.socket_filters.iter().try_for_each(|filter| filter.attach(netns, &file))
     }
 
+    /// Shows one mount namespace, that of a command started in our own network namespace.
+    pub(crate) fn watch_command(&self, mntns: u64) -> Result<(), ebpf::Error> {
+        if let Some(map) = &self.filter_map {
+            map.update(&mntns.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)
+                .map_err(|source| ebpf::Error::Map { what: format!("the map {FILTER_MAP}"), source })?;
+        }
+        let file = namespace::open_netns(std::process::id())?;
+        let netns = namespace::netns_of(&file).map_err(|source| ebpf::Error::Socket { netns: 0, source })?;
+        self.socket_filters.iter().try_for_each(|filter| filter.attach(netns, &file))
+    }
+
     /// Watches a container's network namespace with every filter, or with none.
     fn watch(&self, container: &Container) -> Result<(), ebpf::Error> {
         let netns = container.netns;

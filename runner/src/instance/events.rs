@@ -37,35 +37,34 @@ pub(super) enum Turn {
 }
 
 /// Reads events, and batches when it is time for them, until it is time to stop or nothing is left to be read.
-/// `buffers` are data sources and their maps. Returns how many events perf buffers lost.
+/// `buffers` are data sources and their maps. It is time to stop when one of `stops` is readable. Returns how many
+/// events perf buffers lost.
 #[allow(clippy::too_many_arguments, reason = "one call, of what a run consists of")]
 pub(super) fn read(
     buffers: &[(usize, MapHandle)],
     batches: &mut [Batch],
     namespaces: &Namespaces<'_>,
     pipelines: &mut Pipelines,
-    stop: BorrowedFd<'_>,
+    stops: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
     out: &mut dyn Write,
-    turn: &mut dyn FnMut(Turn),
+    turn: &mut dyn FnMut(Turn) -> Result<(), Error>,
 ) -> Result<u64, Error> {
     let mut sink = Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None };
-    for pipeline in &mut pipelines.list {
-        pipeline.header(&mut sink.text);
-    }
+    pipelines.header(&mut sink.text);
     pipelines.call(Stage::Start, &mut sink.text)?;
     sink.flush();
     let now = Instant::now();
     batches.iter_mut().for_each(|batch| batch.schedule.start(now));
-    turn(Turn::Started);
+    turn(Turn::Started)?;
     let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
-    let lost = read_buffers(buffers, batches, namespaces, &shared, stop, deadline, &sink)?;
+    let lost = read_buffers(buffers, batches, namespaces, &shared, stops, deadline, &sink)?;
     let (mut sink, pipelines) = (sink.into_inner(), shared.into_inner());
     for batch in batches.iter().filter(|batch| batch.schedule.at_end) {
         pipelines.push_batch(batch.at, &batch.fetch(namespaces)?, &mut sink.text);
     }
     pipelines.call(Stage::Stop, &mut sink.text)?;
-    turn(Turn::Detach);
+    turn(Turn::Detach)?;
     pipelines.call(Stage::PostStop, &mut sink.text)?;
     if let Some(error) = pipelines.failure() {
         return Err(error.into());
@@ -97,7 +96,7 @@ fn read_buffers(
     batches: &mut [Batch],
     namespaces: &Namespaces<'_>,
     pipelines: &RefCell<&mut Pipelines>,
-    stop: BorrowedFd<'_>,
+    stops: &[BorrowedFd<'_>],
     deadline: Option<Instant>,
     sink: &RefCell<Sink<'_>>,
 ) -> Result<u64, Error> {
@@ -118,6 +117,10 @@ fn read_buffers(
     let mut taken = Instant::now();
     let mut stopped = false;
     loop {
+        {
+            let mut sink = sink.borrow_mut();
+            pipelines.borrow_mut().fit(&mut sink.text);
+        }
         let count = reader.consume()?;
         read_batches(batches, namespaces, pipelines, sink)?;
         if let Some(error) = pipelines.borrow_mut().failure() {
@@ -133,7 +136,7 @@ fn read_buffers(
         // A snapshot is complete once all of it is read.
         let complete =
             buffers.is_empty() && !batches.is_empty() && batches.iter().all(|batch| batch.schedule.is_done());
-        if stopped || complete || left == Some(Duration::ZERO) {
+        if stopped || complete || left == Some(Duration::ZERO) || pipelines.borrow().done() {
             return Ok(reader.lost());
         }
         let next_batch = batches.iter().filter_map(|batch| batch.schedule.next()).min();
@@ -147,7 +150,8 @@ fn read_buffers(
             thread::sleep(rest);
         }
         taken = Instant::now();
-        let mut polled = vec![PollFd::new(stop, PollFlags::POLLIN)];
+        let mut polled: Vec<PollFd<'_>> =
+            stops.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
         if rest.is_none() {
             polled.extend(reader.descriptors().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         }
@@ -156,9 +160,7 @@ fn read_buffers(
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(Error::Wait(error)),
         }
-        if polled[0].any() == Some(true) {
-            stopped = true;
-        }
+        stopped = polled.iter().take(stops.len()).any(|fd| fd.any() == Some(true));
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Param {
     pub key: String,
     /// What it is for.
     pub description: String,
+    /// All values that it can have; none means any.
+    pub possible_values: Vec<String>,
     /// Its value when it is not given, as text.
     pub default: String,
     /// The variable that it sets; empty for a parameter of the guest.
@@ -189,6 +191,7 @@ impl Param {
         Self {
             key,
             description,
+            possible_values: described.map(|d| d.possible_values.clone()).unwrap_or_default(),
             default,
             variable: param.variable.clone(),
             kind: param.param_type,
@@ -202,6 +205,7 @@ impl Param {
         Self {
             key: key.to_owned(),
             description: described.description.clone(),
+            possible_values: described.possible_values.clone(),
             default: described.default_value.clone().unwrap_or_default(),
             variable: String::new(),
             kind: if described.type_hint == "bool" { ParamType::Bool } else { ParamType::Unknown },

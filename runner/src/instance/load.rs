@@ -26,7 +26,7 @@ const CONNECTIONS_MAP: &str = "igx_sockets";
 /// Set to the inode of the host's network namespace where that map knows every connection.
 const CONNECTIONS_HOST: &str = "gadget_var_igx_sockets_host";
 
-/// Set when only the containers in [`FILTER_MAP`] are shown.
+/// Set when only the mount namespaces in [`FILTER_MAP`] are shown.
 const FILTER_FLAG: &str = "gadget_filter_by_mntns";
 
 /// Set to the inode of the host's network namespace.
@@ -103,7 +103,7 @@ fn load_object(
             loader.variables.push((param.variable.clone(), bytes));
         }
     }
-    if !options.host {
+    if !options.host || !options.command.is_empty() {
         loader.variables.push((FILTER_FLAG.into(), vec![1]));
     }
     if let Ok(netns) = namespace::host_netns() {

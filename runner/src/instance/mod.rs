@@ -4,7 +4,9 @@
 
 mod batch;
 mod builtin;
+mod command;
 mod containers;
+mod counters;
 mod events;
 mod gadget;
 mod guest;
@@ -13,6 +15,7 @@ mod load;
 mod lookup;
 mod machine;
 mod maps;
+mod page;
 mod pipeline;
 mod policy;
 mod resolve;
@@ -22,6 +25,8 @@ mod step;
 mod syscall;
 
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
+pub use command::{Error as CommandError, exit_code};
+pub use counters::Counter;
 pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};
 pub use pipeline::{Error as PrepareError, data_sources};
 pub use resolve::{Error as ResolveError, resolve};

@@ -5,30 +5,30 @@ use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
 use gadget::{btf::Btf, metadata::Metadata};
 
 use super::{
+    command::Own,
     gadget::{Gadget, Source},
     guest,
     lookup::Containers,
+    page::Page,
     policy::{self, Hosted, OnFailure},
     run::{Arrays, Options},
     step::{self, Placed, SharedGuest, Step, rest_names},
 };
 use crate::{
     container::Lookup,
-    datasource::{
-        DataSource, EnumField, Event, FieldId, Packet, Slot, Slots, SourceKind, UnknownSource, per_source,
-    },
+    datasource::{DataSource, EnumField, Event, Packet, Slot, Slots, SourceKind, UnknownSource, per_source},
     operator::{
         Operator, Verdict,
         enrich::{ContainerFields, ContainerLookup, Enrich, Place},
         enums::{self, Enums},
         expression::{self, Expression},
         filter::{self, Filter},
-        format::Format,
+        format::{Format, Times},
         limit::{self, Limit},
         sort::{self, Sort},
         users::Users,
     },
-    output::{self, Mode, Writer, fields},
+    output::{self, View, Writer},
     wasm::{self, Guest, Payload, Stage, Subscription},
 };
 
@@ -56,6 +56,9 @@ pub enum Error {
 pub(super) struct Pipelines {
     pub(super) list: Vec<Pipeline>,
     guest: Option<SharedGuest>,
+    page: Page,
+    /// Data sources that cannot be narrowed to a command.
+    pub(super) of_everybody: Vec<String>,
 }
 
 /// What one data source's events pass through.
@@ -96,26 +99,41 @@ const MAX_CHAIN: usize = 1 << 16;
 pub fn data_sources(gadget: &Gadget) -> Result<Vec<DataSource>, wasm::Error> {
     let started = guest::start(gadget, &BTreeMap::new())?;
     let sources = started.as_ref().map_or(&gadget.sources, |s| &s.sources);
-    let of = |source| enrich(source, &gadget.metadata, Box::new(Nobody), None).0;
+    let of = |source| enrich(source, &gadget.metadata, Box::new(Nobody), None, None).0;
     let data = sources.iter().map(of).filter(|data| !data.unreferenced).collect();
     gadget.started.replace(started);
     Ok(data)
 }
 
-/// Builds the operators and the writer of each data source. `kernel_types` is BTF with the kernel's own view of the
-/// enums that events hold.
+/// What is known of the machine when pipelines are built.
+pub(super) struct Known<'a> {
+    /// Gives access to the containers.
+    pub(super) lookup: &'a dyn Fn() -> Lookup,
+    /// BTF with the kernel's own view of the enums that events hold.
+    pub(super) kernel_types: Option<&'a [u8]>,
+    /// The mount namespace of the command whose events alone are shown.
+    pub(super) command: Option<u64>,
+}
+
+/// Builds the operators and the writer of each data source.
 pub(super) fn prepare(
     gadget: &Gadget,
     sources: &[Source],
     guest: Option<Guest>,
     options: &Options,
     arrays: &Arrays,
-    lookup: impl Fn() -> Lookup,
-    kernel_types: Option<&[u8]>,
+    known: &Known<'_>,
 ) -> Result<Pipelines, Error> {
-    let enriched =
-        |source| enrich(source, &gadget.metadata, Box::new(Containers::new(lookup())), kernel_types);
+    let enriched = |source| {
+        let containers = Box::new(Containers::new((known.lookup)()));
+        enrich(source, &gadget.metadata, containers, known.kernel_types, options.times)
+    };
     let (mut data, mut operators): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
+    if known.command.is_some() {
+        // A command that is started here is in no container.
+        let fields = data.iter_mut().flat_map(|data| &mut data.fields);
+        fields.filter(|field| field.full_name.starts_with("runtime.")).for_each(|field| field.hidden = true);
+    }
     let mut calls = Vec::new();
     let mut guest = guest.map(|guest| Hosted::new(guest, OnFailure::of(&gadget.metadata)));
     if let Some(hosted) = &mut guest {
@@ -123,16 +141,25 @@ pub(super) fn prepare(
         hosted.guest.seal(&data);
         calls.extend_from_slice(hosted.guest.subscriptions());
     }
-    let mut columns =
-        fields::select(&data, options.fields.as_deref().unwrap_or_default())?.into_iter().map(Some);
     arrange(&data, &mut operators, arrays)?;
+    let views = output::views(&data, &options.display)?;
     let mut list = Vec::new();
-    for (at, (data, operators)) in data.iter().zip(operators).enumerate() {
+    let mut of_everybody = Vec::new();
+    for (at, ((data, mut operators), view)) in data.iter().zip(operators).zip(&views).enumerate() {
         let calls = calls.iter().filter(|call| call.source == at).copied().collect();
-        let columns = columns.next().flatten().flatten();
-        list.push(Pipeline::new(data, operators, calls, columns, options)?);
+        if let Some(mntns) = known.command {
+            match Own::attach(data, mntns) {
+                Some(own) => operators.insert(0, (i32::MIN, own)),
+                None => of_everybody.push(data.name.clone()),
+            }
+        }
+        list.push(Pipeline::new(data, operators, calls, view, options)?);
     }
-    Ok(Pipelines { list, guest: guest.map(|guest| Rc::new(RefCell::new(guest))) })
+    if list.iter().filter(|pipeline| pipeline.writer.is_table()).count() > 1 {
+        list.iter_mut().zip(&data).for_each(|(pipeline, data)| pipeline.writer.set_title(&data.name));
+    }
+    let guest = guest.map(|guest| Rc::new(RefCell::new(guest)));
+    Ok(Pipelines { list, guest, page: Page::new(options), of_everybody })
 }
 
 /// Adds what sorts and cuts the batches of the data sources that have any.
@@ -160,6 +187,7 @@ fn enrich(
     metadata: &Metadata,
     containers: Box<dyn ContainerLookup>,
     kernel_types: Option<&[u8]>,
+    times: Option<Times>,
 ) -> (DataSource, Vec<Placed>) {
     let mut data = source.data.clone();
     let mut operators: Vec<Placed> = Vec::new();
@@ -169,7 +197,7 @@ fn enrich(
     let enums = named_enums(&data, &source.enums, kernel_types);
     add(0, Enums::attach(&mut data, enums));
     add(-1, Enrich::attach(&mut data, &Place::Host, containers));
-    add(0, Format::attach(&mut data));
+    add(0, Format::attach(&mut data, times));
     add(5, Users::attach(&mut data, Path::new("/")));
     data.describe_added(source.data.fields.len(), metadata);
     (data, operators)
@@ -193,6 +221,33 @@ impl ContainerLookup for Nobody {
 }
 
 impl Pipelines {
+    /// Writes what comes before the first event: a table's header. Of several tables that of the first one, as the
+    /// others get theirs when they have something to show.
+    pub(super) fn header(&mut self, out: &mut Vec<u8>) {
+        self.page.table = self.list.iter_mut().position(|pipeline| {
+            let before = out.len();
+            pipeline.writer.header(out);
+            out.len() > before
+        });
+    }
+
+    /// Whether as many events were written as were asked for.
+    pub(super) fn done(&self) -> bool {
+        self.page.left == 0
+    }
+
+    /// Fits tables to the terminal, if that has changed its size.
+    pub(super) fn fit(&mut self, out: &mut Vec<u8>) {
+        if let Some(columns) = self.page.resized() {
+            for pipeline in &mut self.list {
+                pipeline.writer.resize(columns);
+            }
+            if let Some(pipeline) = self.page.table.and_then(|at| self.list.get_mut(at)) {
+                pipeline.writer.header(out);
+            }
+        }
+    }
+
     /// Takes one event of data source `at` as the kernel sent it and appends its text to `out`, and that of the events
     /// that follow from it.
     #[inline]
@@ -203,13 +258,13 @@ impl Pipelines {
                 let mut packet = std::mem::take(&mut pipeline.spare);
                 pipeline.fill(&mut packet, bytes);
                 let mut payload = Payload::Single(packet);
-                pipeline.push_payload(&mut payload, Some(guest), out);
+                pipeline.push_payload(&mut payload, Some(guest), (&mut self.page, at), out);
                 if let Payload::Single(packet) = payload {
                     pipeline.spare = packet;
                 }
                 self.follow(out);
             }
-            _ => pipeline.push(bytes, out),
+            _ => pipeline.push(bytes, (&mut self.page, at), out),
         }
     }
 
@@ -222,7 +277,7 @@ impl Pipelines {
             packet
         };
         let mut payload = Payload::Array(events.iter().map(packet).collect());
-        pipeline.push_payload(&mut payload, self.guest.as_ref(), out);
+        pipeline.push_payload(&mut payload, self.guest.as_ref(), (&mut self.page, at), out);
         self.follow(out);
     }
 
@@ -247,7 +302,7 @@ impl Pipelines {
             let next = guest.borrow_mut().guest.emitted();
             let Some((at, mut payload)) = next else { return };
             if let Some(pipeline) = self.list.get_mut(at) {
-                pipeline.push_payload(&mut payload, Some(guest), out);
+                pipeline.push_payload(&mut payload, Some(guest), (&mut self.page, at), out);
             }
         }
         let left = std::iter::from_fn(|| guest.borrow_mut().guest.emitted()).count();
@@ -256,12 +311,11 @@ impl Pipelines {
 }
 
 impl Pipeline {
-    /// `columns` are those to show; a data source without any choice of columns is kept out of a table.
     fn new(
         data: &DataSource,
         mut operators: Vec<Placed>,
         calls: Vec<Subscription>,
-        columns: Option<Vec<FieldId>>,
+        view: &View,
         options: &Options,
     ) -> Result<Self, Error> {
         if let Some(rules) = options.filters.get(&data.name) {
@@ -270,22 +324,6 @@ impl Pipeline {
         if let Some(expression) = options.expressions.get(&data.name) {
             operators.extend(Expression::attach(data, expression)?.map(|filter| (9000, filter)));
         }
-        let mode = match columns {
-            // Only tables have columns to choose: the other modes show every field of every data source.
-            None if options.mode == Mode::Columns => Mode::None,
-            _ => options.mode,
-        };
-        let writer = match text_field(data) {
-            Some(_) if options.mode == Mode::None => Writer::None,
-            // Asked for in a way in which it cannot be shown.
-            Some(_) if options.mode != Mode::Columns && !supports(data, options.mode) => {
-                tracing::warn!("data source {} is not shown: it is text, leave --output out", data.name);
-                Writer::None
-            }
-            Some(field) => Writer::Text(data.accessor(field)),
-            None if data.unreferenced || !supports(data, mode) => Writer::None,
-            None => Writer::new(mode, data, &columns.unwrap_or_default(), options.width),
-        };
         let rest = rest_names(data).and_then(|(name, len)| {
             let slot = |name| data.slot(data.field(name)?);
             Some(Rest { bytes: slot(name)?, len: len.and_then(slot) })
@@ -297,7 +335,7 @@ impl Pipeline {
             steps: step::steps(operators, calls),
             rest,
             slots: Slots::new(data.slots),
-            writer,
+            writer: Writer::new(data, view, &options.display),
             size: data.static_size,
             slot_count: data.slots,
             padded: Vec::new(),
@@ -306,14 +344,9 @@ impl Pipeline {
         })
     }
 
-    /// Writes what comes before the first event.
-    pub(super) fn header(&mut self, out: &mut Vec<u8>) {
-        self.writer.header(out);
-    }
-
     /// Takes one event as the kernel sent it and appends its text to `out`.
     #[inline]
-    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+    fn push(&mut self, bytes: &[u8], page: (&mut Page, usize), out: &mut Vec<u8>) {
         // An older program may send a shorter struct: what it lacks reads as zero.
         let data = if bytes.len() >= self.size {
             bytes
@@ -330,8 +363,11 @@ impl Pipeline {
         let mut event = Event { data, slots: &mut self.slots };
         match step::run(&mut self.steps, &mut event) {
             Verdict::Pass => {
-                self.writer.event(&event, out);
-                self.written += 1;
+                let (page, at) = page;
+                if page.turn(at, &mut self.writer, out) {
+                    self.writer.event(&event, out);
+                    self.written += 1;
+                }
             }
             Verdict::Drop => self.dropped += 1,
         }
@@ -360,17 +396,33 @@ impl Pipeline {
         }
     }
 
-    fn push_payload(&mut self, payload: &mut Payload, guest: Option<&SharedGuest>, out: &mut Vec<u8>) {
+    fn push_payload(
+        &mut self,
+        payload: &mut Payload,
+        guest: Option<&SharedGuest>,
+        (page, at): (&mut Page, usize),
+        out: &mut Vec<u8>,
+    ) {
         if !step::run_with(&mut self.steps, guest, payload, &mut self.dropped) {
             return;
         }
-        let packets = match payload {
-            Payload::Single(packet) => std::slice::from_mut(packet),
-            Payload::Array(packets) => packets,
-        };
-        for packet in packets {
-            self.writer.event(&packet.event(), out);
-            self.written += 1;
+        match payload {
+            Payload::Single(packet) => {
+                if page.turn(at, &mut self.writer, out) {
+                    self.writer.event(&packet.event(), out);
+                    self.written += 1;
+                }
+            }
+            Payload::Array(packets) => {
+                if page.turn(at, &mut self.writer, out) {
+                    self.writer.begin(out);
+                    for packet in packets.iter_mut() {
+                        self.writer.element(&packet.event(), out);
+                    }
+                    self.writer.end(out);
+                    self.written += packets.len() as u64;
+                }
+            }
         }
     }
 }
@@ -382,19 +434,6 @@ impl Rest {
             slots.set(len, Slot::Unsigned(rest.len() as u64));
         }
     }
-}
-
-/// Whether the data source may be shown in this mode.
-fn supports(data: &DataSource, mode: Mode) -> bool {
-    let supported = data.annotations.get("cli.supported-output-modes");
-    supported.is_none_or(|modes| modes.split(',').any(|m| m.trim() == mode.name()))
-}
-
-/// The field that is shown as it is where that is how the data source is meant to be shown: advice, pictures made of
-/// text.
-fn text_field(data: &DataSource) -> Option<FieldId> {
-    let mode = data.annotations.get("cli.default-output-mode")?;
-    mode.parse::<Mode>().is_err().then(|| data.field("text")).flatten()
 }
 
 /// The enum fields that get a text beside them: those whose text has a name. The kernel's own names of the values

@@ -3,9 +3,11 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    ffi::OsString,
     io::{self, Write},
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
+    process::ExitStatus,
     rc::Rc,
     sync::{Arc, Mutex},
     thread,
@@ -14,7 +16,9 @@ use std::{
 
 use super::{
     batch::{Batch, Namespaces},
+    command::{self, Held, Started},
     containers::Follower,
+    counters::{self, Counter},
     events::{self, Turn},
     gadget::{Gadget, Origin, Source},
     guest,
@@ -27,7 +31,8 @@ use gadget::metadata::Metadata;
 use crate::{
     container::{self, Collection, Selector},
     ebpf::{self, ObjectBtf, attach},
-    output::Mode,
+    operator::format::Times,
+    output::Display,
     socket::{self, SocketOwner},
     wasm::{self, Guest},
 };
@@ -49,12 +54,15 @@ pub struct Options {
     pub expressions: BTreeMap<String, String>,
     /// How what comes in batches is read and shown.
     pub arrays: Arrays,
-    /// Columns, such as `+timestamp,-tid` or `open:comm,fname;start:comm`.
-    pub fields: Option<String>,
-    /// How events are written.
-    pub mode: Mode,
-    /// The terminal's width in columns; `None` where output is no terminal.
-    pub width: Option<u16>,
+    /// What output looks like.
+    pub display: Display,
+    /// How times are written, where that was chosen: they are then shown, too.
+    pub times: Option<Times>,
+    /// How many events or batches are written before the run ends by itself.
+    pub count: Option<u64>,
+    /// A command, program and arguments, that is started once all is attached: only what it and its children do is
+    /// shown, and the run ends with it.
+    pub command: Vec<OsString>,
     /// When to stop by itself.
     pub timeout: Option<Duration>,
     /// Where container runtimes are.
@@ -91,7 +99,7 @@ pub struct Loss {
 }
 
 /// How a run went.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Events written.
     pub written: u64,
@@ -99,6 +107,12 @@ pub struct Summary {
     pub filtered: u64,
     /// Events lost.
     pub loss: Loss,
+    /// What the gadget itself counted.
+    pub counters: Vec<Counter>,
+    /// How the command ended, if there was one.
+    pub command: Option<ExitStatus>,
+    /// From when its programs were attached to when they were detached.
+    pub time: Duration,
 }
 
 /// Why a run cannot start, or ended early.
@@ -113,6 +127,10 @@ pub enum Error {
     Container(#[from] container::Error),
     #[error(transparent)]
     Prepare(#[from] pipeline::Error),
+    #[error(transparent)]
+    Held(#[from] command::Error),
+    #[error("cannot tell how the command ended: {0}")]
+    Command(#[source] io::Error),
     #[error("cannot write events: {0}")]
     Write(#[source] io::Error),
     #[error("cannot wait for events: {0}")]
@@ -145,6 +163,8 @@ pub fn run(
     if options.host && !options.selector.is_empty() {
         notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));
     }
+    let held = (!options.command.is_empty()).then(|| Held::new(&options.command)).transpose()?;
+    let command = held.as_ref().map(|held| held.mntns);
     let (sources, guest, machine) = start_guest(gadget, options)?;
     let settings = guest.as_ref().map(|guest| guest.config().clone()).unwrap_or_default();
     let targets = gadget.attach_targets(&settings);
@@ -172,12 +192,15 @@ pub fn run(
                 machine.maps.add(&map.name, handle);
             }
         }
-        if !options.host {
+        if !options.host && command.is_none() {
             machine.shown = Some((collection.lookup(), options.selector.clone()));
         }
     }
-    let mut pipelines =
-        pipeline::prepare(gadget, &sources, guest, options, &arrays, || collection.lookup(), kernel_types)?;
+    let known = pipeline::Known { lookup: &|| collection.lookup(), kernel_types, command };
+    let mut pipelines = pipeline::prepare(gadget, &sources, guest, options, &arrays, &known)?;
+    if let Some(line) = command::warning(&pipelines.of_everybody) {
+        notice(Notice::Warning(&line));
+    }
     let mut attached = attach::attach(&loaded, &targets, &gadget.metadata.programs)?;
     let socket_filters = std::mem::take(&mut attached.socket_filters);
     let follower = Arc::new(Follower {
@@ -189,8 +212,11 @@ pub fn run(
     if options.host {
         follower.watch_host()?;
     }
-    collection.subscribe(follower);
-    if !options.host && collection.list().is_empty() {
+    match command {
+        Some(mntns) => follower.watch_command(mntns)?,
+        None => collection.subscribe(follower),
+    }
+    if !options.host && command.is_none() && collection.list().is_empty() {
         notice(Notice::Warning("no containers found: add --host to see this host's processes"));
     }
 
@@ -209,17 +235,32 @@ pub fn run(
     }
     let namespaces = Namespaces { collection: &collection, selector: &options.selector, host: options.host };
     let mut attached = Some(attached);
-    let turn = &mut |turn| match turn {
-        Turn::Started => notice(Notice::Running),
-        Turn::Detach => drop(attached.take()),
+    let mut stops = vec![stop];
+    let ended = held.as_ref().map(Held::ended);
+    stops.extend(ended.as_ref().map(AsFd::as_fd));
+    let (mut held, mut started) = (held, None);
+    let turn = &mut |turn| {
+        match turn {
+            Turn::Started => {
+                notice(Notice::Running);
+                started = held.take().map(Held::start).transpose()?;
+            }
+            Turn::Detach => drop(attached.take()),
+        }
+        Ok(())
     };
-    let lost_in_perf =
-        events::read(&buffers, &mut batches, &namespaces, &mut pipelines, stop, deadline, out, turn)?;
+    let began = Instant::now();
+    let read = events::read(&buffers, &mut batches, &namespaces, &mut pipelines, &stops, deadline, out, turn);
+    let time = began.elapsed();
+    // Whatever happened here, it is not left behind.
+    let ended = started.map(Started::finish).transpose();
+    let lost_in_perf = read?;
 
-    let mut summary = Summary::default();
+    let mut summary = Summary { time, command: ended.map_err(Error::Command)?, ..Summary::default() };
     for (source, pipeline) in sources.iter().zip(&pipelines.list) {
         summary.written += pipeline.written;
         summary.filtered += pipeline.dropped;
+        summary.counters.extend(counters::read(&source.data, &loaded));
         if let Origin::Buffer(map) = &source.origin {
             summary.loss.buffer_full += loaded.counter(&format!("{map}_lost_samples"));
         }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use unicode_width::UnicodeWidthChar as _;
 
+use super::tint::Tint;
 use super::width::{self, Wish};
 use super::{escape, number};
 use crate::datasource::{Accessor, DataSource, Event, Field, FieldId, Kind, Scalar, Value};
@@ -21,8 +22,9 @@ const WIDEST: usize = 1024;
 #[derive(Debug)]
 pub struct Columns {
     columns: Vec<Column>,
-    /// Whether cells are cut to their column's width.
-    cut: bool,
+    /// The terminal's width, to which lines are cut; none off a terminal.
+    line: Option<usize>,
+    colour: bool,
     /// One cell, escaped but not yet fitted.
     cell: Vec<u8>,
 }
@@ -36,6 +38,7 @@ struct Column {
     width: usize,
     right: bool,
     ellipsis: Ellipsis,
+    tint: Option<Tint>,
 }
 
 /// How a value is written.
@@ -55,20 +58,22 @@ enum Ellipsis {
 }
 
 impl Columns {
-    /// A table of `fields`, fitted to a terminal of `terminal` characters, or not fitted if there is none.
-    pub fn new(source: &DataSource, fields: &[FieldId], terminal: Option<u16>) -> Self {
+    /// A table of `fields`, fitted to a terminal of `terminal` characters, or not fitted if there is none. With
+    /// `colour`, errors and signals stand out.
+    pub fn new(source: &DataSource, fields: &[FieldId], terminal: Option<u16>, colour: bool) -> Self {
         let columns = fields.iter().map(|&id| Column::new(source, id)).collect();
-        let mut table = Self { columns, cut: false, cell: Vec::with_capacity(256) };
+        let mut table = Self { columns, line: None, colour, cell: Vec::with_capacity(256) };
         table.resize(terminal);
         table
     }
 
     /// Fits the table to a terminal that is now `terminal` characters wide.
     pub fn resize(&mut self, terminal: Option<u16>) {
-        self.cut = terminal.is_some();
+        // Some terminals say that they have no width at all.
+        self.line = terminal.map(usize::from).filter(|&line| line > 0);
         let wishes: Vec<Wish> = self.columns.iter().map(|column| column.wish).collect();
-        let widths = match terminal {
-            Some(line) => width::fit(&wishes, usize::from(line)),
+        let widths = match self.line {
+            Some(line) => width::fit(&wishes, line),
             None => wishes.iter().map(|wish| wish.width.max(wish.header)).collect(),
         };
         for (column, width) in self.columns.iter_mut().zip(widths) {
@@ -78,37 +83,83 @@ impl Columns {
 
     /// Appends the header line.
     pub fn header(&mut self, out: &mut Vec<u8>) {
-        let Self { columns, cut, cell } = self;
-        let last = columns.len().saturating_sub(1);
-        let start = out.len();
-        for (index, column) in columns.iter().enumerate() {
-            cell.clear();
-            let columns = escape::terminal(column.header.as_bytes(), cell);
-            column.place(cell, columns, cut.then_some(Ellipsis::End), index == last, out);
-        }
-        end_line(start, out);
+        self.write(None, false, out);
     }
 
     /// Appends one event and a newline.
     pub fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
-        let Self { columns, cut, cell } = self;
+        self.write(Some(event), self.colour, out);
+    }
+
+    /// Appends a line: that of an event, or the header's.
+    fn write(&mut self, event: Option<&Event<'_>>, colour: bool, out: &mut Vec<u8>) {
+        let Self { columns, line, cell, .. } = self;
         let last = columns.len().saturating_sub(1);
         let start = out.len();
+        let (mut planned, mut used) = (0, 0);
         for (index, column) in columns.iter().enumerate() {
             cell.clear();
-            let columns = column.style.write(column.accessor.value(event), cell);
-            let ellipsis = (*cut && column.wish.is_text).then_some(column.ellipsis);
-            column.place(cell, columns, ellipsis, index == last, out);
+            let (width, may_cut) = match event {
+                Some(event) => (column.style.write(column.accessor.value(event), cell), column.wish.is_text),
+                None => (escape::terminal(column.header.as_bytes(), cell), true),
+            };
+            planned += column.width;
+            // A number that needs more than its column takes it from the columns behind it.
+            let room = planned.saturating_sub(used).max(1);
+            let cut = (line.is_some() && may_cut).then_some(if event.is_some() {
+                column.ellipsis
+            } else {
+                Ellipsis::End
+            });
+            let tint = column.tint.filter(|_| colour && !cell.is_empty());
+            if let Some(tint) = tint {
+                out.extend_from_slice(tint.on());
+            }
+            let padded = index != last;
+            used += column.place(cell, width, Room { columns: room, padded }, cut, out);
+            if tint.is_some() {
+                out.extend_from_slice(Tint::OFF);
+            }
+            if index != last {
+                out.push(b' ');
+                used += 1;
+                planned += 1;
+            }
         }
-        end_line(start, out);
+        used -= trim(start, out);
+        match *line {
+            Some(line) if used > line && colour => {
+                // Half an escape sequence must not be left: without colours there is none.
+                out.truncate(start);
+                return self.write(event, false, out);
+            }
+            Some(line) if used > line => {
+                cell.clear();
+                cell.extend_from_slice(&out[start..]);
+                out.truncate(start);
+                shorten(cell, used, line.max(1), Ellipsis::End, out);
+                trim(start, out);
+            }
+            _ => {}
+        }
+        out.push(b'\n');
     }
 }
 
-/// Ends the line that starts at `start`, without the spaces that empty cells leave at its end.
-fn end_line(start: usize, out: &mut Vec<u8>) {
+/// Takes away the spaces that empty cells leave at the end of the line that starts at `start`; returns how many.
+fn trim(start: usize, out: &mut Vec<u8>) -> usize {
+    let before = out.len();
     let end = out[start..].iter().rposition(|&b| b != b' ').map_or(start, |at| start + at + 1);
     out.truncate(end);
-    out.push(b'\n');
+    before - end
+}
+
+/// The place of one cell in a line.
+#[derive(Clone, Copy)]
+struct Room {
+    columns: usize,
+    /// Whether what a left-aligned cell leaves is filled: not at a line's end.
+    padded: bool,
 }
 
 impl Column {
@@ -144,37 +195,42 @@ impl Column {
                 Some("middle") => Ellipsis::Middle,
                 _ => Ellipsis::End,
             },
+            tint: Tint::of(source, id),
         }
     }
 
-    /// Appends a cell of `columns` columns, cut or padded to the column's width, and the space after it.
-    fn place(&self, cell: &[u8], columns: usize, cut: Option<Ellipsis>, last: bool, out: &mut Vec<u8>) {
+    /// Appends a cell of `columns` columns, cut or padded to its room; returns how many columns that took.
+    fn place(
+        &self,
+        cell: &[u8],
+        columns: usize,
+        room: Room,
+        cut: Option<Ellipsis>,
+        out: &mut Vec<u8>,
+    ) -> usize {
         let start = out.len();
-        let pad = self.width.saturating_sub(columns);
-        match cut {
-            Some(ellipsis) if columns > self.width => {
-                let written = shorten(cell, columns, self.width, ellipsis, out);
-                // A wide character may not have fitted into the last column.
-                let pad = self.width.saturating_sub(written);
-                if self.right {
-                    out.splice(start..start, std::iter::repeat_n(b' ', pad));
-                } else {
-                    out.resize(out.len() + pad, b' ');
-                }
-            }
-            _ if self.right => {
-                out.resize(start + pad, b' ');
-                out.extend_from_slice(cell);
-            }
+        let written = match cut {
+            // A wide character may not fit into the last column.
+            Some(ellipsis) if columns > room.columns => shorten(cell, columns, room.columns, ellipsis, out),
             _ => {
-                out.extend_from_slice(cell);
-                if !last {
-                    out.resize(out.len() + pad, b' ');
+                if self.right {
+                    out.resize(start + room.columns.saturating_sub(columns), b' ');
                 }
+                out.extend_from_slice(cell);
+                columns
             }
-        }
-        if !last {
-            out.push(b' ');
+        };
+        let pad = room.columns.saturating_sub(written);
+        if self.right {
+            if written != columns && pad > 0 {
+                out.splice(start..start, std::iter::repeat_n(b' ', pad));
+            }
+            written + pad
+        } else if room.padded {
+            out.resize(out.len() + pad, b' ');
+            written + pad
+        } else {
+            written
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::datasource::{DataSource, Event, FieldId, Kind, Scalar, Slots, SourceK
 fn table(terminal: Option<u16>, container: &str, name: &str) -> String {
     let source = sample::sni();
     let ids = source.visible();
-    let mut columns = Columns::new(&source, &ids, terminal);
+    let mut columns = Columns::new(&source, &ids, terminal, false);
     let mut out = Vec::new();
     columns.header(&mut out);
     for comm in [&b"wget"[..], b"0123456789abcdef"] {
@@ -38,7 +38,7 @@ fn single(scalar: Scalar, len: usize, annotations: &[(&str, &str)]) -> DataSourc
 fn cell(scalar: Scalar, data: &[u8], annotations: &[(&str, &str)], terminal: Option<u16>) -> String {
     let source = single(scalar, data.len(), annotations);
     let mut out = Vec::new();
-    Columns::new(&source, &[0], terminal).event(&Event { data, slots: &mut Slots::new(0) }, &mut out);
+    Columns::new(&source, &[0], terminal, false).event(&Event { data, slots: &mut Slots::new(0) }, &mut out);
     String::from_utf8(out).unwrap().trim_end_matches('\n').to_owned()
 }
 
@@ -98,14 +98,64 @@ fn on_a_tiny_terminal_columns_stay_readable_and_numbers_whole() {
 }
 
 #[test]
+fn a_terminal_too_narrow_for_all_shows_what_it_can() {
+    insta::assert_snapshot!(table(Some(20), LONG, "example.com"), @"
+    RUN… COMM PID TID N…
+    a-c… wget 4321 4322…
+    a-c… 012… 4321 4322…
+    ");
+    insta::assert_snapshot!(table(Some(2), LONG, "example.com"), @"
+    R…
+    a…
+    a…
+    ");
+    assert_eq!(table(Some(0), LONG, "example.com"), table(None, LONG, "example.com"));
+}
+
+#[test]
+fn a_number_wider_than_its_column_takes_from_the_next() {
+    let mut source = single(Scalar::Uint32, 4, &[("columns.width", "3"), ("columns.fixed", "true")]);
+    sample::add(&mut source, None, "name", Scalar::CString, 4, 8);
+    source.fields[1].annotations.set("columns.width", "8");
+    source.fields[1].annotations.set("columns.fixed", "true");
+    sample::add(&mut source, None, "last", Scalar::CString, 12, 4);
+    let data = [&123_456u32.to_ne_bytes()[..], b"abcdefg\0", b"xyz\0"].concat();
+    let mut out = Vec::new();
+    let mut columns = Columns::new(&source, &[0, 1, 2], Some(24), false);
+    columns.header(&mut out);
+    columns.event(&Event { data: &data, slots: &mut Slots::new(0) }, &mut out);
+    insta::assert_snapshot!(String::from_utf8(out).unwrap(), @"
+    V   NAME     LAST
+    123456 abcd… xyz
+    ");
+}
+
+#[test]
+fn errors_and_signals_stand_out_in_colour() {
+    let mut source = single(Scalar::Uint32, 4, &[]);
+    source.fields[0].name = "error_raw".into();
+    source.fields[0].tags.push("type:gadget_errno".into());
+    let id = sample::add(&mut source, None, "error", Scalar::CString, 4, 8);
+    let row = |data: &[u8; 12], colour| {
+        let mut out = Vec::new();
+        Columns::new(&source, &[id, 0], Some(80), colour)
+            .event(&Event { data, slots: &mut Slots::new(0) }, &mut out);
+        String::from_utf8(out).unwrap().split(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(row(b"\x02\0\0\0ENOENT\0\0", false), "ENOENT");
+    assert_eq!(row(b"\x02\0\0\0ENOENT\0\0", true), "\x1b[31mENOENT");
+    assert_eq!(row(&[0; 12], true), "");
+}
+
+#[test]
 fn a_terminal_can_change_its_size() {
     let source = sample::sni();
     let ids = source.visible();
-    let mut columns = Columns::new(&source, &ids, Some(200));
+    let mut columns = Columns::new(&source, &ids, Some(200), false);
     columns.resize(Some(80));
     let (mut resized, mut fresh) = (Vec::new(), Vec::new());
     columns.header(&mut resized);
-    Columns::new(&source, &ids, Some(80)).header(&mut fresh);
+    Columns::new(&source, &ids, Some(80), false).header(&mut fresh);
     assert_eq!(resized, fresh);
 }
 
@@ -162,7 +212,7 @@ fn texts_are_cut_where_the_field_says() {
 fn the_header_is_the_alias_or_the_whole_name() {
     let header = |annotations: &[(&str, &str)], terminal| {
         let mut out = Vec::new();
-        Columns::new(&single(Scalar::String, 4, annotations), &[0], terminal).header(&mut out);
+        Columns::new(&single(Scalar::String, 4, annotations), &[0], terminal, false).header(&mut out);
         String::from_utf8(out).unwrap()
     };
     assert_eq!(header(&[], None), "V\n");
@@ -179,7 +229,8 @@ fn another_field_can_stand_for_one() {
     let mut source = single(Scalar::Bytes, 4, &[("columns.replace", "text")]);
     sample::add(&mut source, None, "text", Scalar::String, 0, 4);
     let mut out = Vec::new();
-    Columns::new(&source, &[0], None).event(&Event { data: b"1234", slots: &mut Slots::new(0) }, &mut out);
+    Columns::new(&source, &[0], None, false)
+        .event(&Event { data: b"1234", slots: &mut Slots::new(0) }, &mut out);
     assert_eq!(out, b"1234\n");
 }
 
@@ -187,7 +238,7 @@ fn another_field_can_stand_for_one() {
 fn absurd_widths_are_bounded_or_ignored() {
     for width in ["99999999999999999999", "4294967295", "-1", "0", "x", ""] {
         for key in ["columns.width", "columns.minwidth", "columns.maxwidth", "columns.precision"] {
-            for terminal in [None, Some(0), Some(1), Some(80), Some(u16::MAX)] {
+            for terminal in [None, Some(0), Some(80), Some(u16::MAX)] {
                 let text = cell(Scalar::Float64, &1f64.to_ne_bytes(), &[(key, width)], terminal);
                 assert!(text.trim_start().starts_with('1') && text.len() < 100, "{text}");
             }
@@ -199,7 +250,7 @@ fn absurd_widths_are_bounded_or_ignored() {
 fn without_columns_there_are_empty_lines() {
     let source = sample::sni();
     let mut out = Vec::new();
-    Columns::new(&source, &[], Some(80)).header(&mut out);
+    Columns::new(&source, &[], Some(80), false).header(&mut out);
     assert_eq!(out, b"\n");
 }
 
@@ -218,7 +269,7 @@ proptest! {
         let source = sample::sni();
         let ids: Vec<FieldId> = (0..source.fields.len()).collect();
         let mut out = Vec::new();
-        let mut columns = Columns::new(&source, &ids, terminal);
+        let mut columns = Columns::new(&source, &ids, terminal, false);
         let data = sample::data(&comm, &name[..name.len().min(128)]);
         columns.event(&Event { data: &data, slots: &mut sample::slots(&source, &container) }, &mut out);
         let text = String::from_utf8(out).unwrap();
@@ -229,10 +280,27 @@ proptest! {
     }
 
     #[test]
-    fn a_line_fits_its_terminal(name in "\\PC{0,40}", container in "\\PC{0,40}", terminal in 60u16..300) {
-        let name: String = name.chars().take(30).collect();
-        for line in table(Some(terminal), &container, &name).lines() {
-            prop_assert!(columns_of(line) <= usize::from(terminal), "{}", line);
+    fn no_line_exceeds_its_terminal(
+        name in prop::collection::vec(any::<u8>(), 0..128),
+        container in "\\PC{0,40}",
+        ids in prop::collection::vec(0usize..30, 1..30),
+        terminal in 1u16..520,
+        colour in any::<bool>(),
+    ) {
+        let mut source = sample::sni();
+        for field in &mut source.fields {
+            // Half of the fields, as if they told of errors.
+            field.tags = vec!["type:gadget_errno".into()];
+            field.annotations.set("formatters.errno.target", "name");
+        }
+        let mut columns = Columns::new(&source, &ids, Some(terminal), colour);
+        let mut out = Vec::new();
+        columns.header(&mut out);
+        let data = sample::data(b"0123456789abcdef", &name);
+        columns.event(&Event { data: &data, slots: &mut sample::slots(&source, &container) }, &mut out);
+        for line in String::from_utf8(out).unwrap().lines() {
+            let line = line.replace("\x1b[31m", "").replace("\x1b[39m", "");
+            prop_assert!(!line.contains('\x1b') && columns_of(&line) <= usize::from(terminal), "{}", line);
         }
     }
 
@@ -254,18 +322,20 @@ proptest! {
         }
         let ids: Vec<FieldId> = (0..wishes.len()).collect();
         let mut out = Vec::new();
-        Columns::new(&source, &ids, Some(line as u16)).header(&mut out);
+        Columns::new(&source, &ids, Some(line as u16), false).header(&mut out);
         let header = String::from_utf8(out).unwrap();
         // Each keeps its header as far as it may be that wide, or gives way only to what is still readable.
         let least: usize = wishes.iter().map(|(width, _, max, header, text)| {
             let keep = *header.min(width).min(max);
             if *text { keep.min(4) } else { keep }
         }).sum::<usize>() + wishes.len() - 1;
-        prop_assert!(columns_of(header.trim_end()) <= line.max(least));
-        // Numbers need their digits as well as their header before texts need theirs.
-        let whole: usize = wishes.iter().map(|(width, min, max, header, text)| {
-            let keep = *header.min(width).min(max);
-            if *text { keep } else { keep.max(*min) }
+        prop_assert!(line == 0 || columns_of(header.trim_end()) <= line);
+        if line < least {
+            return Ok(());
+        }
+        // Where all have the least that they ask for, no header gives way to a value.
+        let whole: usize = wishes.iter().map(|(width, min, max, header, _)| {
+            header.min(width).min(max).max(min)
         }).sum::<usize>() + wishes.len() - 1;
         for (cell, (width, _, max, header, text)) in header.split_whitespace().zip(&wishes) {
             let keep = *header.min(width).min(max);

@@ -41,13 +41,16 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Lays out all fields of `source` but those that are unreferenced or marked `json.skip`; keys are sorted by
-    /// their bytes.
-    pub(super) fn new(source: &DataSource, layout: &impl Layout) -> Self {
+    /// Lays out the fields of `source`: those of `only`, with all that they hold; without it, all but the ones that
+    /// are unreferenced or marked `json.skip`. Keys are sorted by their bytes.
+    pub(super) fn new(source: &DataSource, only: Option<&[FieldId]>, layout: &impl Layout) -> Self {
         let mut members = vec![BTreeMap::new(); source.fields.len()];
         let mut top = BTreeMap::new();
+        let wanted = only.map(|only| wanted(source, only));
         for (id, field) in source.fields.iter().enumerate() {
-            if field.unreferenced || field.annotations.is_true("json.skip") {
+            let named = only.is_some_and(|only| only.contains(&id));
+            let skipped = field.annotations.is_true("json.skip") && !named;
+            if field.unreferenced || skipped || wanted.as_ref().is_some_and(|wanted| !wanted[id]) {
                 continue;
             }
             // A field that an operator adds under a name already taken replaces the one before: a key twice in
@@ -82,6 +85,24 @@ impl Document {
         }
         self.tail.append(out);
     }
+}
+
+/// The fields of `only`, those in them, and those around them.
+fn wanted(source: &DataSource, only: &[FieldId]) -> Vec<bool> {
+    let mut wanted = vec![false; source.fields.len()];
+    // A parent comes before its children.
+    for (id, field) in source.fields.iter().enumerate() {
+        wanted[id] = only.contains(&id) || field.parent.is_some_and(|parent| wanted[parent]);
+    }
+    for &id in only {
+        let mut around = source.fields.get(id).and_then(|field| field.parent);
+        for _ in 0..source.fields.len() {
+            let Some(parent) = around else { break };
+            wanted[parent] = true;
+            around = source.fields[parent].parent;
+        }
+    }
+    wanted
 }
 
 type Members<'a> = BTreeMap<&'a str, FieldId>;

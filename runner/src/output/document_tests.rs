@@ -3,19 +3,23 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Mode, Writer, sample};
+use super::{Display, Mode, View, Writer, sample};
 use crate::datasource::{DataSource, Event, Kind, Scalar, Slots, SourceKind, Value};
+
+fn writer(mode: Mode, source: &DataSource) -> Writer {
+    Writer::new(source, &View { mode, fields: None }, &Display::default())
+}
 
 fn write(mode: Mode, source: &DataSource, data: &[u8], slots: &mut Slots) -> String {
     let mut out = Vec::new();
-    Writer::new(mode, source, &[], None).event(&Event { data, slots }, &mut out);
+    writer(mode, source).event(&Event { data, slots }, &mut out);
     String::from_utf8(out).unwrap()
 }
 
 fn sni(mode: Mode) -> String {
     let source = sample::sni();
     let mut out = Vec::new();
-    let mut writer = Writer::new(mode, &source, &[], None);
+    let mut writer = writer(mode, &source);
     writer.header(&mut out);
     sample::with_event(&source, |event| writer.event(event, &mut out));
     String::from_utf8(out).unwrap()

@@ -1,25 +1,31 @@
-//! Which fields are shown as columns, and in what order: the default, and what `--fields` makes of it.
+//! Which fields are shown, and as columns in what order: the default, and what `--fields` makes of it.
 
 use std::borrow::Borrow;
 
-use super::Error;
+use super::{Error, Mode};
 use crate::datasource::{DataSource, FieldId, UnknownField, nearest};
 
-/// The columns of each data source: the default ones if `spec`, the value of `--fields`, is empty. `None` for a data
-/// source that is kept out of the output.
+/// The fields of each data source, each in its mode: the default ones if `spec`, the value of `--fields`, is empty.
+/// `None` for a data source that is kept out of the output.
 ///
 /// `a,b` shows these; `+x` adds to the default and `-x` removes from it. Names are full names or aliases, in any
 /// case. Spaces, empty entries and repetitions don't matter. Given both, the plain names come first and replace
 /// the default.
 ///
-/// `open:a,b;start:c` names columns by data source. Names without a data source are meant for those that have them
+/// In a document, such as JSON, the default is every field, and the name of a group means all that is in it.
+///
+/// `open:a,b;start:c` names fields by data source. Names without a data source are meant for those that have them
 /// all; plain ones keep the others out.
 ///
 /// # Errors
 ///
 /// A name that no data source has, that of a group, or that of no data source; names without a data source that no
 /// single one has.
-pub fn select<S: Borrow<DataSource>>(sources: &[S], spec: &str) -> Result<Vec<Option<Vec<FieldId>>>, Error> {
+pub fn select<S: Borrow<DataSource>>(
+    sources: &[S],
+    spec: &str,
+    modes: &[Mode],
+) -> Result<Vec<Option<Vec<FieldId>>>, Error> {
     let mut general = Vec::new();
     let mut own: Vec<Vec<Entry<'_>>> = vec![Vec::new(); sources.len()];
     for part in spec.split(';') {
@@ -30,14 +36,15 @@ pub fn select<S: Borrow<DataSource>>(sources: &[S], spec: &str) -> Result<Vec<Op
     }
     let mut missed = Vec::new();
     let mut selected = Vec::new();
-    for (source, own) in sources.iter().map(Borrow::borrow).zip(&own) {
-        selected.push(match columns(source, if own.is_empty() { &general } else { own }) {
+    for ((source, own), mode) in sources.iter().map(Borrow::borrow).zip(&own).zip(modes) {
+        let table = !mode.is_document();
+        selected.push(match chosen(source, if own.is_empty() { &general } else { own }, table) {
             Ok(columns) => Some(columns),
             Err(error) if !own.is_empty() => return Err(error.into()),
             Err(_) => {
                 missed.push(source);
                 let only_signs = general.iter().all(|entry| entry.sign != Sign::None);
-                only_signs.then(|| source.visible())
+                only_signs.then(|| default(source, table))
             }
         });
     }
@@ -73,8 +80,8 @@ fn entries(part: &str) -> impl Iterator<Item = Entry<'_>> {
     })
 }
 
-/// The columns that the entries make of one data source.
-fn columns(source: &DataSource, entries: &[Entry<'_>]) -> Result<Vec<FieldId>, UnknownField> {
+/// The fields that the entries make of one data source.
+fn chosen(source: &DataSource, entries: &[Entry<'_>], table: bool) -> Result<Vec<FieldId>, UnknownField> {
     let (mut explicit, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
         let list = match entry.sign {
@@ -82,19 +89,34 @@ fn columns(source: &DataSource, entries: &[Entry<'_>]) -> Result<Vec<FieldId>, U
             Sign::Add => &mut added,
             Sign::Remove => &mut removed,
         };
-        list.push(source.resolve(entry.name)?);
+        list.push(match source.resolve(entry.name) {
+            Err(UnknownField::Group { .. }) if !table => source.field(entry.name).unwrap_or_default(),
+            result => result?,
+        });
     }
-    let base = if explicit.is_empty() { source.visible() } else { explicit };
+    let base = if explicit.is_empty() { default(source, table) } else { explicit };
+    let is_removed = |id: FieldId| {
+        let mut around = std::iter::successors(Some(id), |&id| source.fields.get(id)?.parent);
+        if table { removed.contains(&id) } else { around.any(|id| removed.contains(&id)) }
+    };
     let mut selected = Vec::new();
     for id in base.into_iter().chain(added) {
-        if !selected.contains(&id) && !removed.contains(&id) {
+        if !selected.contains(&id) && !is_removed(id) {
             selected.push(id);
         }
     }
     Ok(selected)
 }
 
-fn position<S: Borrow<DataSource>>(sources: &[S], name: &str) -> Result<usize, Error> {
+fn default(source: &DataSource, table: bool) -> Vec<FieldId> {
+    if table {
+        return source.visible();
+    }
+    let is_shown = |&id: &FieldId| source.is_leaf(id) && !source.fields[id].annotations.is_true("json.skip");
+    source.with_value().filter(is_shown).collect()
+}
+
+pub(super) fn position<S: Borrow<DataSource>>(sources: &[S], name: &str) -> Result<usize, Error> {
     let names = || sources.iter().map(|source| source.borrow().name.as_str());
     names().position(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| Error::UnknownSource {
         name: name.to_owned(),
@@ -139,7 +161,7 @@ mod tests {
         other.fields[id].annotations.set("columns.alias", "command");
         other.add_slot_field(None, "exit", Scalar::String, 0);
         let sources = [sample::sni(), other];
-        let selected = select(&sources, spec).map_err(|error| error.to_string())?;
+        let selected = select(&sources, spec, &[Mode::Columns; 2]).map_err(|error| error.to_string())?;
         let names = |(source, ids): (&DataSource, Option<Vec<FieldId>>)| match ids {
             Some(ids) => {
                 ids.iter().map(|&id| source.fields[id].full_name.as_str()).collect::<Vec<_>>().join(" ")
@@ -151,7 +173,7 @@ mod tests {
 
     fn names(spec: &str) -> String {
         let source = sample::sni();
-        let selected = select(&[&source], spec).unwrap().remove(0).unwrap();
+        let selected = select(&[&source], spec, &[Mode::Columns]).unwrap().remove(0).unwrap();
         selected.iter().map(|&id| source.fields[id].full_name.as_str()).collect::<Vec<_>>().join(" ")
     }
 
@@ -219,7 +241,7 @@ mod tests {
         #[test]
         fn no_spec_panics_or_repeats_a_field(spec in "[-+,a-z. é;:]{0,40}|(comm|name|tid|[-+]pid|,|sni:|;)*") {
             let source = sample::sni();
-            if let Ok(mut selected) = select(&[&source], &spec) {
+            if let Ok(mut selected) = select(&[&source], &spec, &[Mode::Columns]) {
                 let mut ids = selected.remove(0).unwrap_or_default();
                 let len = ids.len();
                 ids.sort_unstable();

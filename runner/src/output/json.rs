@@ -5,31 +5,65 @@
 
 use super::document::{Document, Layout};
 use super::{escape, number};
-use crate::datasource::{DataSource, Event, Kind, Scalar, Value};
+use crate::datasource::{DataSource, Event, FieldId, Kind, Scalar, SourceKind, Value};
 
 /// Writes events as JSON.
 #[derive(Debug)]
 pub struct Json {
     document: Document,
+    form: Form,
+    /// Whether an element of the batch was written.
+    continued: bool,
+}
+
+/// What is around an element of a batch.
+#[derive(Debug)]
+struct Form {
+    before: &'static [u8],
+    end: &'static [u8],
 }
 
 impl Json {
-    /// One object a line, without spaces.
-    pub fn new(source: &DataSource) -> Self {
-        Self { document: Document::new(source, &Compact) }
+    /// One object a line, without spaces; a batch is one array a line. Of the fields, those of `only`.
+    pub fn new(source: &DataSource, only: Option<&[FieldId]>) -> Self {
+        let line = source.kind == SourceKind::Single;
+        let document = Document::new(source, only, &Compact { line });
+        Self { document, form: Form { before: b"", end: b"]\n" }, continued: false }
     }
 
     /// Indented by two spaces; events are separated by newlines only.
-    pub fn pretty(source: &DataSource) -> Self {
-        Self { document: Document::new(source, &Pretty) }
+    pub fn pretty(source: &DataSource, only: Option<&[FieldId]>) -> Self {
+        let depth = usize::from(source.kind == SourceKind::Array);
+        let document = Document::new(source, only, &Pretty { depth });
+        Self { document, form: Form { before: b"\n  ", end: b"\n]\n" }, continued: false }
     }
 
-    /// Appends one event and a newline.
+    /// Appends one event: of a data source of single ones, with the newline that ends it.
     #[inline]
     pub fn event(&self, event: &Event<'_>, out: &mut Vec<u8>) {
         self.document.write(event, out, |step, out| {
             value(step.accessor.kind(), step.accessor.value(event), out);
         });
+    }
+
+    /// Begins a batch.
+    pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        self.continued = false;
+    }
+
+    /// Appends an event of a batch.
+    pub(super) fn element(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.continued, true) {
+            out.push(b',');
+        }
+        out.extend_from_slice(self.form.before);
+        self.event(event, out);
+    }
+
+    /// Ends a batch.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(if self.continued { self.form.end } else { b"]\n" });
     }
 }
 
@@ -65,7 +99,10 @@ fn array(scalar: Scalar, bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-struct Compact;
+/// Objects without spaces, each on a line of its own if `line`.
+struct Compact {
+    line: bool,
+}
 
 impl Layout for Compact {
     fn open(&self, _depth: usize, text: &mut Vec<u8>) {
@@ -85,11 +122,16 @@ impl Layout for Compact {
     }
 
     fn end(&self, text: &mut Vec<u8>) {
-        text.push(b'\n');
+        if self.line {
+            text.push(b'\n');
+        }
     }
 }
 
-struct Pretty;
+/// Indented objects, `depth` steps deep.
+struct Pretty {
+    depth: usize,
+}
 
 impl Layout for Pretty {
     fn open(&self, _depth: usize, text: &mut Vec<u8>) {
@@ -100,20 +142,22 @@ impl Layout for Pretty {
         if !first {
             text.push(b',');
         }
-        new_line(depth + 1, text);
+        new_line(self.depth + depth + 1, text);
         escape::json(name.as_bytes(), text);
         text.extend_from_slice(b": ");
     }
 
     fn close(&self, depth: usize, empty: bool, text: &mut Vec<u8>) {
         if !empty {
-            new_line(depth, text);
+            new_line(self.depth + depth, text);
         }
         text.push(b'}');
     }
 
     fn end(&self, text: &mut Vec<u8>) {
-        text.push(b'\n');
+        if self.depth == 0 {
+            text.push(b'\n');
+        }
     }
 }
 

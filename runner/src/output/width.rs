@@ -1,7 +1,11 @@
 //! How wide each column of a table is.
 //!
 //! Off a terminal, a column has the width it is configured with. On a terminal, columns share the line in proportion
-//! to these, within their bounds; where that is too little, text gives way before numbers and nothing vanishes.
+//! to these, within their bounds; where that is too little, text gives way before numbers and nothing vanishes as long
+//! as a few letters of each fit.
+
+/// A text column gives way to this many characters before others lose what they need: most names of programs.
+const COMFORTABLE: usize = 10;
 
 /// A text column that must give way keeps this many characters: a few letters and the ellipsis.
 const READABLE: usize = 4;
@@ -44,7 +48,7 @@ pub(super) fn fit(wishes: &[Wish], line: usize) -> Vec<usize> {
     let available = line.saturating_sub(wishes.len().saturating_sub(1));
     let floors: Vec<usize> = wishes.iter().map(Wish::floor).collect();
     if floors.iter().sum::<usize>() > available {
-        squeeze(wishes, floors, available)
+        squeeze(wishes, &floors, available)
     } else {
         grow(wishes, available)
     }
@@ -95,12 +99,23 @@ fn grow(wishes: &[Wish], available: usize) -> Vec<usize> {
     widths
 }
 
-/// Takes from the widest text column first: down to the header, then to what is still readable, then from numbers
-/// what is more than their header.
-fn squeeze(wishes: &[Wish], mut widths: Vec<usize>, available: usize) -> Vec<usize> {
+/// Takes from the widest text column first: down to what an image asks for or is comfortable, then to what is still
+/// readable; then from numbers what is more than their header. Headers give way with their columns, for a name that
+/// is cut still says what it is, and a value that is cut may not.
+fn squeeze(wishes: &[Wish], floors: &[usize], available: usize) -> Vec<usize> {
     type Floor = fn(&Wish) -> usize;
-    let steps: [(bool, Floor); 3] =
-        [(true, Wish::header_floor), (true, |w| w.header_floor().min(READABLE)), (false, Wish::header_floor)];
+    let mut widths: Vec<usize> = wishes
+        .iter()
+        .zip(floors)
+        .map(|(w, &floor)| if w.is_text { floor.max(w.width.min(w.ceiling())) } else { floor })
+        .collect();
+    let steps: [(bool, Floor); 5] = [
+        (true, |w| w.min.max(COMFORTABLE)),
+        (true, |_| COMFORTABLE),
+        (true, |_| READABLE),
+        (true, |w| w.header_floor().min(READABLE)),
+        (false, Wish::header_floor),
+    ];
     for (is_text, floor) in steps {
         while widths.iter().sum::<usize>() > available {
             let widest = (0..wishes.len())

@@ -6,7 +6,7 @@
 use super::document::{Document, Layout};
 use super::json::new_line;
 use super::{escape, number};
-use crate::datasource::{DataSource, Event, Kind, Scalar, Value};
+use crate::datasource::{DataSource, Event, FieldId, Kind, Scalar, Value};
 
 /// Writes events as YAML.
 #[derive(Debug)]
@@ -15,9 +15,9 @@ pub struct Yaml {
 }
 
 impl Yaml {
-    /// A document an event, each after a `---`.
-    pub fn new(source: &DataSource) -> Self {
-        Self { document: Document::new(source, &Block) }
+    /// A document an event, each after a `---`. Of the fields, those of `only`.
+    pub fn new(source: &DataSource, only: Option<&[FieldId]>) -> Self {
+        Self { document: Document::new(source, only, &Block) }
     }
 
     /// Appends one event and a newline.

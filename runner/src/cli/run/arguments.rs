@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Looks at the arguments of `run`; `None` if the command is not `run`.
     pub(crate) fn find(args: &[OsString]) -> Option<Self> {
+        // What follows is a command of its own, with flags of its own.
+        let args = args.split(|arg| arg == "--").next().unwrap_or_default();
         let globals = super::super::command();
         let run = super::command();
         let known: Vec<&Arg> = globals.get_arguments().collect();
@@ -75,7 +77,6 @@ impl<'a, I: Iterator<Item = &'a OsString> + Clone> Words<'a, I> {
         while let Some(arg) = self.args.next() {
             let arg = arg.to_string_lossy();
             match arg.strip_prefix('-') {
-                Some("-") => return self.args.next().map(|a| a.to_string_lossy().into_owned()),
                 Some("") | None => return Some(arg.into_owned()),
                 Some(flag) => self.flag(flag),
             }
@@ -140,10 +141,11 @@ mod tests {
             "igx -v run trace_sni",
             "igx --store /tmp/x run trace_sni",
             "igx run --store /tmp/x trace_sni",
+            "igx run trace_sni -- ls other",
         ] {
             assert_eq!(look(line).unwrap().image.as_deref(), Some("trace_sni"), "{line}");
         }
-        for line in ["igx run --help", "igx run"] {
+        for line in ["igx run --help", "igx run", "igx run -- trace_sni"] {
             assert_eq!(look(line).unwrap().image, None, "{line}");
         }
         for line in ["igx image list", "igx image run", "igx", "igx -v"] {
@@ -172,5 +174,7 @@ mod tests {
         assert_eq!(images.policy.public_keys, ["-----BEGIN", "@b"]);
         assert_eq!((images.pull, arguments.store()), (Pull::Missing, None));
         assert!(arguments.has("containername") && !arguments.has("pull"));
+        let arguments = look("igx run sni -- x --pull never -v").unwrap();
+        assert!(!arguments.has("pull") && !arguments.verbose());
     }
 }

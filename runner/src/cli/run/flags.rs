@@ -1,28 +1,38 @@
 //! The flags of `igx run`: its own, and those that a gadget's parameters become.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ffi::OsString};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use gadget::object::ParamType;
 
 use super::{
     super::{containers, images, registry},
     arrays,
 };
 use crate::{
-    datasource::{DataSource, FieldId},
+    datasource::{DataSource, Kind, Scalar},
     instance::Param,
+    operator::format::Times,
+    output::Mode,
 };
 
 const CONTAINERS: &str = containers::HEADING;
 pub(super) const OUTPUT: &str = "Output";
 const IMAGES: &str = "Images";
 const GADGET: &str = "This gadget";
-const PROCESSES: &str = "Processes";
+const FILTERS: &str = "Filters";
 
-const FIELDS_HELP: &str = "Columns to show: a,b replaces them, +a adds one, -b leaves one out";
+const FIELDS_HELP: &str =
+    "Fields to show, also in JSON and YAML: a,b replaces them, +a adds one, -b leaves one out";
 
 /// The command as far as it is the same for every gadget.
 pub(crate) fn command() -> Command {
+    shared(head().args([filter_arg(), expression_arg()]))
+}
+
+/// What the command is about, and how long it runs.
+fn head() -> Command {
     Command::new("run")
         .about("Run a gadget")
         .long_about(
@@ -36,9 +46,29 @@ pub(crate) fn command() -> Command {
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::HelpLong).help("Print help"))
         .arg(
             Arg::new("image")
-                .required(true)
+                .index(1)
+                .required_unless_present("file")
                 .value_name("IMAGE")
                 .help("The gadget's image, such as trace_sni"),
+        )
+        .arg(
+            Arg::new("file")
+                .short('f')
+                .long("file")
+                .value_name("FILE")
+                .help("Take image and flags from this manifest; - is stdin"),
+        )
+        .arg(
+            Arg::new("command")
+                .index(2)
+                .value_name("COMMAND")
+                .num_args(1..)
+                .last(true)
+                .value_parser(value_parser!(OsString))
+                .conflicts_with_all(["host", "containername"])
+                .help(
+                    "Start this, show only what it and its children do, and end with it and its exit status",
+                ),
         )
         .arg(
             Arg::new("timeout")
@@ -50,17 +80,65 @@ pub(crate) fn command() -> Command {
                 .default_value("0")
                 .help("Stop after this many seconds; 0 runs until Ctrl-C"),
         )
-        .arg(switch("host", CONTAINERS, "Show the host's own processes as well as containers"))
-        .args(containers::selector_args())
-        .args(containers::runtime_args())
+}
+
+fn filter_arg() -> Arg {
+    Arg::new("filter")
+        .short('F')
+        .long("filter")
+        .value_name("RULE,...")
+        .help_heading(FILTERS)
+        .help("Show only events for which all rules hold: field==value, !=, <, <=, >, >=, ~regex, !~regex")
+}
+
+fn expression_arg() -> Arg {
+    Arg::new("filter-expr")
+        .short('E')
+        .long("filter-expr")
+        .value_name("EXPRESSION")
+        .help_heading(FILTERS)
+        .help(
+            "Show only events for which an expression is true, as in \
+         'proc.uid == 0 && dst.addr in cidr(\"10.0.0.0/8\")'; see expr-lang.org",
+        )
+}
+
+/// Adds the flags that gadgets have in common; help lists groups in the order in which they come.
+fn shared(command: Command) -> Command {
+    command
         .arg(
             Arg::new("output")
                 .short('o')
                 .long("output")
                 .value_name("MODE")
-                .default_value("columns")
                 .help_heading(OUTPUT)
-                .help("columns, json, jsonpretty, yaml or none"),
+                .help("columns, json, jsonpretty, yaml or none [default: columns]"),
+        )
+        .arg(
+            Arg::new("timestamp-format")
+                .long("timestamp-format")
+                .value_name("FORMAT")
+                .value_parser(Times::NAMES)
+                .help_heading(OUTPUT)
+                .help("Show when events happened, in the first column: the time of day, all of it, or seconds since the start"),
+        )
+        .arg(
+            Arg::new("color")
+                .long("color")
+                .visible_alias("colour")
+                .value_name("WHEN")
+                .value_parser(["auto", "always", "never"])
+                .default_value("auto")
+                .help_heading(OUTPUT)
+                .help("Colour errors and signals; auto: on a terminal, unless NO_COLOR is set"),
+        )
+        .arg(
+            Arg::new("quiet")
+                .short('q')
+                .long("quiet")
+                .action(ArgAction::SetTrue)
+                .help_heading(OUTPUT)
+                .help("Say nothing on stderr but errors: no notes, no sums at the end"),
         )
         .arg(
             Arg::new("fields")
@@ -70,19 +148,15 @@ pub(crate) fn command() -> Command {
                 .help_heading(OUTPUT)
                 .help(FIELDS_HELP),
         )
-        .arg(Arg::new("filter").short('F').long("filter").value_name("RULE,...").help_heading(OUTPUT).help(
-            "Show only events for which all rules hold: field==value, !=, <, <=, >, >=, ~regex, !~regex",
-        ))
+        .arg(switch("host", CONTAINERS, "Show the host's own processes as well as containers"))
+        .args(containers::selector_args())
+        .args(containers::runtime_args())
         .arg(
-            Arg::new("filter-expr")
-                .short('E')
-                .long("filter-expr")
-                .value_name("EXPRESSION")
-                .help_heading(OUTPUT)
-                .help(
-                    "Show only events for which an expression is true, as in \
-                     'proc.uid == 0 && dst.addr in cidr(\"10.0.0.0/8\")'; see expr-lang.org",
-                ),
+            Arg::new("count")
+                .long("count")
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..))
+                .help("Stop after this many events; of snapshots and the like, batches"),
         )
         .args(images::policy_args().map(in_images))
         .arg(in_images(images::public_keys_arg()))
@@ -94,65 +168,120 @@ fn in_images(arg: Arg) -> Arg {
     arg.help_heading(IMAGES)
 }
 
-/// The command with what the gadget brings: its data sources' fields and filters, and its own flags. `sources` are
-/// its data sources as events leave them.
+/// The command with what the gadget brings: its own flags, and its data sources' fields and filters. `sources` are its
+/// data sources as events leave them.
 pub(crate) fn command_for(about: &str, sources: &[DataSource], params: &[Param]) -> Command {
     let several = sources.len() > 1;
-    let command = command()
-        .long_about(about.to_owned())
-        .mut_arg("fields", |arg| arg.help(fields_help(sources)))
-        .mut_arg("filter", |arg| arg.hide(several))
-        .mut_arg("filter-expr", |arg| arg.hide(several));
-    let command = sources.iter().fold(command, |command, source| {
-        ["filter", "filter-expr"].into_iter().fold(command, |command, flag| {
+    // Two parameters of one name, or one named like a flag of ours: the first one has it.
+    let ours = arrays::add(command(), sources);
+    let mut taken: Vec<&str> = ours.get_arguments().filter_map(Arg::get_long).collect();
+    let (mut own, mut processes) = (Vec::new(), Vec::new());
+    for param in params {
+        if taken.contains(&param.key.as_str()) {
+            continue;
+        }
+        taken.push(&param.key);
+        if param.selects_process { &mut processes } else { &mut own }.push(param_arg(param));
+    }
+    let of_sources = sources.iter().flat_map(|source| {
+        [filter_arg(), expression_arg()].map(|arg| {
+            let flag = arg.get_id().as_str();
             let name = filter_flag(flag, &source.name);
-            let value = if flag == "filter" { "RULE,..." } else { "EXPRESSION" };
+            let help = format!("The same as --{flag} elsewhere, for the events of {}", source.name);
+            let value = arg.get_value_names().and_then(|names| names.first()).cloned().unwrap_or_default();
             // Of one data source it is the same as without a name, and only there for who always writes it so.
-            let arg = Arg::new(name.clone()).long(name).value_name(value).help_heading(OUTPUT).hide(!several);
-            command
-                .arg(arg.help(format!("The same as --{flag} elsewhere, for the events of {}", source.name)))
+            Arg::new(name.clone())
+                .long(name)
+                .value_name(value)
+                .help_heading(FILTERS)
+                .hide(!several)
+                .help(help)
         })
     });
-    let command = arrays::add(command, sources);
-    params.iter().fold(command, |command, param| {
-        let heading = if param.selects_process { PROCESSES } else { GADGET };
-        // Two parameters of one name, or one named like a flag of ours: the first one has it.
-        if command.get_arguments().any(|a| a.get_long() == Some(&param.key)) {
-            return command;
-        }
-        let arg = match param.kind {
-            gadget::object::ParamType::Bool => switch(&param.key, heading, &param.description),
-            _ => Arg::new(param.key.clone())
-                .long(param.key.clone())
-                .value_name("VALUE")
-                .allow_negative_numbers(true)
-                .help_heading(heading)
-                .help(with_default(param)),
-        };
-        command.arg(arg)
-    })
+    let of_all = [filter_arg(), expression_arg()].map(|arg| arg.hide(several));
+    let command = head().long_about(about.to_owned()).args(own);
+    let command = command.args(processes).args(of_all).args(of_sources);
+    arrays::add(shared(command), sources)
+        .mut_arg("fields", |arg| arg.help(fields_help(several)))
+        .mut_arg("output", |arg| arg.help(output_help(sources)))
+        .after_long_help(sources.iter().map(|source| fields_of(source, several)).collect::<String>())
 }
 
-/// What there is to choose columns from.
-fn fields_help(sources: &[DataSource]) -> String {
-    let mut help = FIELDS_HELP.to_owned();
+/// A parameter of the gadget as a flag.
+fn param_arg(param: &Param) -> Arg {
+    let heading = if param.selects_process { FILTERS } else { GADGET };
+    let type_name = match param.kind {
+        ParamType::Bool => return switch(&param.key, heading, &param.description),
+        ParamType::Int { size, signed } => {
+            format!("{}INT{}", if signed { "" } else { "U" }, u32::from(size).saturating_mul(8))
+        }
+        ParamType::Float => "FLOAT".to_owned(),
+        ParamType::String { .. } => "TEXT".to_owned(),
+        ParamType::Ip => "ADDRESS".to_owned(),
+        ParamType::Unknown => "VALUE".to_owned(),
+    };
+    let arg = Arg::new(param.key.clone())
+        .long(param.key.clone())
+        .value_name(type_name)
+        .allow_negative_numbers(true)
+        .help_heading(heading)
+        .help(with_default(param));
+    if param.possible_values.is_empty() { arg } else { arg.value_parser(param.possible_values.clone()) }
+}
+
+/// What there is to choose modes from.
+fn output_help(sources: &[DataSource]) -> String {
+    let mut help = "How events are written".to_owned();
     if sources.len() > 1 {
-        help.push_str("; several data sources as in DS:a,b;DS:c");
+        help.push_str(", each data source its own way as in DS:MODE,DS:MODE");
     }
-    for source in sources {
-        let names = |ids: Vec<FieldId>| {
-            ids.into_iter().map(|id| source.short_name(id)).collect::<Vec<_>>().join(", ")
-        };
-        let visible = source.visible();
-        let hidden = source.with_value().filter(|id| !visible.contains(id) && source.is_leaf(*id)).collect();
-        let of = if sources.len() > 1 { format!(" of {}", source.name) } else { String::new() };
-        let hidden = match names(hidden) {
-            none if none.is_empty() => none,
-            some => format!("; also: {some}"),
-        };
-        help.push_str(&format!(" [default{of}: {}{hidden}]", names(visible)));
+    let modes: Vec<Vec<String>> = sources.iter().map(Mode::names_of).collect();
+    let say = |modes: &[String]| {
+        let default = modes.first().map(String::as_str).unwrap_or_default();
+        format!("[default: {default}] [possible values: {}]", modes.join(", "))
+    };
+    match modes.first() {
+        Some(first) if modes.iter().all(|modes| modes == first) => help.push_str(&format!(" {}", say(first))),
+        _ => {
+            for (source, modes) in sources.iter().zip(&modes) {
+                help.push_str(&format!("; {} {}", source.name, say(modes)));
+            }
+        }
     }
     help
+}
+
+/// How to choose fields.
+fn fields_help(several: bool) -> String {
+    let of_several = if several { "; several data sources as in DS:a,b;DS:c" } else { "" };
+    format!("{FIELDS_HELP}{of_several} [default: those with a star in the list at the end]")
+}
+
+/// What there is to choose fields from: names, types, and what they mean.
+fn fields_of(source: &DataSource, several: bool) -> String {
+    let visible = source.visible();
+    let hidden = source.with_value().filter(|id| !visible.contains(id) && source.is_leaf(*id));
+    let of = if several { format!(" of {}", source.name) } else { String::new() };
+    let mut text = format!("Fields{of}, those that are shown by default with a star:\n");
+    for id in visible.iter().copied().chain(hidden) {
+        let field = &source.fields[id];
+        let star = if visible.contains(&id) { '*' } else { ' ' };
+        let (name, kind) = (source.short_name(id), type_name(field.kind));
+        let about = field.annotations.get("description").unwrap_or_default();
+        text.push_str(format!("  {star} {name:<30} {kind:<8} {about}").trim_end());
+        text.push('\n');
+    }
+    text.push('\n');
+    text
+}
+
+fn type_name(kind: Kind) -> String {
+    let name = match kind.scalar {
+        Scalar::String | Scalar::CString => "text".to_owned(),
+        Scalar::Invalid => "bytes".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    if kind.array { format!("{name}[]") } else { name }
 }
 
 /// The filter rules that were given, by data source.
@@ -210,7 +339,7 @@ pub(crate) fn param_values(params: &[Param], matches: &ArgMatches) -> Vec<(Strin
         .filter(|p| matches.try_contains_id(&p.key).is_ok() && given(p))
         .filter_map(|p| {
             let value = match p.kind {
-                gadget::object::ParamType::Bool => matches.get_one::<bool>(&p.key)?.to_string(),
+                ParamType::Bool => matches.get_one::<bool>(&p.key)?.to_string(),
                 _ => matches.get_one::<String>(&p.key)?.clone(),
             };
             Some((p.key.clone(), value))
@@ -251,10 +380,55 @@ mod tests {
     }
 
     #[test]
-    fn help_tells_what_columns_there_are() {
-        insta::assert_snapshot!(fields_help(&two()[..1]), @r#"Columns to show: a,b replaces them, +a adds one, -b leaves one out [default: runtime.containerName, comm, pid, tid, name; also: timestamp_raw, netns_id, proc.mntns_id, proc.creds.uid, proc.creds.gid, proc.parent.comm, proc.parent.pid, proc.parent.tid, k8s.node, k8s.namespace, k8s.podName, k8s.containerName, k8s.hostnetwork, k8s.podLabels, k8s.owner.kind, k8s.owner.name, runtime.runtimeName, runtime.containerId, runtime.containerPid, runtime.containerImageName, runtime.containerImageDigest, runtime.containerStartedAt, timestamp, proc.creds.user, proc.creds.group]"#);
-        assert!(fields_help(&two()).contains("; several data sources as in DS:a,b;DS:c [default of sni: "));
-        assert!(fields_help(&two()).ends_with(" [default of start: exit]"));
+    fn help_tells_what_fields_there_are() {
+        let sources = two();
+        insta::assert_snapshot!(fields_of(&sources[0], false), @"
+        Fields, those that are shown by default with a star:
+          * runtime.containerName          text
+          * comm                           text     Process name
+          * pid                            uint32   Process ID
+          * tid                            uint32   Thread ID
+          * name                           text
+            timestamp_raw                  uint64   Microseconds since Unix epoch
+            netns_id                       uint32   Network namespace ID
+            proc.mntns_id                  uint64   Mount namespace ID
+            proc.creds.uid                 uint32   User ID
+            proc.creds.gid                 uint32   Group ID
+            proc.parent.comm               text     Parent process name
+            proc.parent.pid                uint32   Parent process ID
+            proc.parent.tid                uint32   Parent thread ID
+            k8s.node                       text
+            k8s.namespace                  text
+            k8s.podName                    text
+            k8s.containerName              text
+            k8s.hostnetwork                bool
+            k8s.podLabels                  text
+            k8s.owner.kind                 text
+            k8s.owner.name                 text
+            runtime.runtimeName            text
+            runtime.containerId            text
+            runtime.containerPid           uint32
+            runtime.containerImageName     text
+            runtime.containerImageDigest   text
+            runtime.containerStartedAt     int64
+            timestamp                      text     Microseconds since Unix epoch
+            proc.creds.user                text
+            proc.creds.group               text
+        ");
+        insta::assert_snapshot!(fields_of(&sources[1], true), @"
+            Fields of start, those that are shown by default with a star:
+              * exit                           text
+            ");
+        assert!(fields_help(true).contains("; several data sources as in DS:a,b;DS:c ["));
+    }
+
+    #[test]
+    fn help_tells_what_modes_there_are() {
+        let mut sources = two();
+        insta::assert_snapshot!(output_help(&sources[..1]), @"How events are written [default: columns] [possible values: columns, json, jsonpretty, yaml, none]");
+        insta::assert_snapshot!(output_help(&sources), @"How events are written, each data source its own way as in DS:MODE,DS:MODE [default: columns] [possible values: columns, json, jsonpretty, yaml, none]");
+        sources[1].annotations.insert("cli.supported-output-modes".into(), "raw".into());
+        insta::assert_snapshot!(output_help(&sources), @"How events are written, each data source its own way as in DS:MODE,DS:MODE; sni [default: columns] [possible values: columns, json, jsonpretty, yaml, none]; start [default: raw] [possible values: raw, none]");
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 mod arguments;
 mod arrays;
+mod complete;
+mod display;
 mod flags;
+mod footer;
+mod manifest;
 
 use std::{
     cell::OnceCell,
@@ -10,6 +14,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
+    process::ExitCode,
     sync::Arc,
     thread,
     time::Duration,
@@ -28,22 +33,25 @@ use crate::{
     datasource::DataSource,
     ebpf,
     images::{Images, Pull},
-    instance::{self, Gadget, Loss, Notice, Options, Summary},
+    instance::{self, Gadget, Notice, Options, Summary},
+    operator::format::Times,
 };
 
 pub(super) use arguments::Arguments;
+pub(super) use complete::known;
 pub(super) use flags::command;
+pub(super) use manifest::expand as with_manifest;
 
 /// What is told, with `--verbose`, once all programs are attached.
 pub(in crate::cli) const RUNNING: &str = "running...";
 
 /// `igx run`, from the arguments to the last event.
-pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
+pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitCode> {
     let globals = super::command();
     let Some(name) = &found.image else {
         // Help, or an error that names what is missing.
         globals.try_get_matches_from(args)?;
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     };
     super::start_log(found.verbose());
     ebpf::capture_libbpf_log();
@@ -65,14 +73,16 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<()> {
     let full =
         super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));
     let matches = full.try_get_matches_from(args)?;
-    let Some(("run", matches)) = matches.subcommand() else { return Ok(()) };
+    let Some(("run", matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
     let summary = start(&gadget, &sources, matches, cache, stop.as_fd())?;
-    say_losses(&summary);
-    Ok(())
+    if !matches.get_flag("quiet") {
+        footer::say(&summary, &mut io::stderr());
+    }
+    Ok(summary.command.map_or(ExitCode::SUCCESS, |status| ExitCode::from(instance::exit_code(status))))
 }
 
 /// The store, and what else there is to know of images before one is looked for.
@@ -124,6 +134,10 @@ fn start(
 ) -> anyhow::Result<Summary> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let seconds = matches.get_one::<u64>("timeout").copied().unwrap_or(0);
+    let display = display::display(matches);
+    if let Some(terminal) = display.terminal.clone() {
+        display::follow(terminal).context("cannot listen for the terminal's changes")?;
+    }
     let options = Options {
         host: matches.get_one::<bool>("host").copied().unwrap_or(false),
         selector: containers::selector(matches)?,
@@ -131,15 +145,18 @@ fn start(
         filters: flags::filters(sources, matches)?,
         expressions: flags::expressions(sources, matches)?,
         arrays: arrays::given(matches),
-        fields: text("fields"),
-        mode: text("output").unwrap_or_default().parse()?,
-        width: super::terminal_width(),
+        command: matches.get_many("command").into_iter().flatten().cloned().collect(),
+        display,
+        times: text("timestamp-format").and_then(|name| Times::named(&name)),
+        count: matches.get_one::<u64>("count").copied(),
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: containers::config(matches),
         cache,
     };
+    let quiet = matches.get_flag("quiet");
     let mut notice = |notice: Notice<'_>| match notice {
         Notice::Running => tracing::debug!("{RUNNING}"),
+        Notice::Warning(_) if quiet => {}
         Notice::Warning(line) => eprintln!("{line}"),
     };
     let summary = instance::run(gadget, &options, stop, &mut io::stdout().lock(), &mut notice)?;
@@ -152,7 +169,10 @@ pub(super) fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGINT);
     mask.add(Signal::SIGTERM);
-    mask.thread_block()?;
+    // Only whoever waits for it is told that the terminal has another size.
+    let mut blocked = mask;
+    blocked.add(Signal::SIGWINCH);
+    blocked.thread_block()?;
     let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
     let asked = Arc::clone(&stop);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -164,24 +184,4 @@ pub(super) fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
         }
     })?;
     Ok(stop)
-}
-
-fn say_losses(summary: &Summary) {
-    let Loss { buffer_full, unknown_owner, no_room_for_owner, unheld_starts } = summary.loss;
-    if buffer_full > 0 {
-        eprintln!("lost {buffer_full} events: they came faster than they could be written");
-    }
-    if unknown_owner > 0 {
-        eprintln!("left out {unknown_owner} events: nobody knows which process they belong to");
-    }
-    if unheld_starts > 0 {
-        eprintln!(
-            "container starts were not held, {unheld_starts} times: the first events of those containers may be missing"
-        );
-    }
-    if no_room_for_owner > 0 {
-        eprintln!(
-            "{no_room_for_owner} sockets have no known process: there are more than the table of owners holds"
-        );
-    }
 }

@@ -19,6 +19,7 @@ mod timestamp;
 mod zone;
 
 pub use syscall::{syscall_name, syscall_number};
+pub use timestamp::Times;
 
 use std::collections::BTreeSet;
 
@@ -34,13 +35,14 @@ pub struct Format {
 }
 
 impl Format {
-    /// Adds text to every field that a formatter knows. `None` if there is none.
-    pub fn attach(ds: &mut DataSource) -> Option<Box<dyn Operator>> {
+    /// Adds text to every field that a formatter knows; times as `chosen`, or as each field says. `None` if there is
+    /// none.
+    pub fn attach(ds: &mut DataSource, chosen: Option<Times>) -> Option<Box<dyn Operator>> {
         let mut numbers: Vec<Number> = Vec::new();
         for formatter in [signal::formatter(), errno::formatter(), syscall::formatter()] {
             formatter.attach(ds, &mut numbers);
         }
-        let times = timestamp::attach(ds);
+        let times = timestamp::attach(ds, chosen);
         for formatter in
             [bytes::formatter(), duration::formatter(), file_mode::formatter(), file_flags::formatter()]
         {

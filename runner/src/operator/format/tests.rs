@@ -33,7 +33,7 @@ fn source() -> DataSource {
 #[test]
 fn fields() {
     let mut ds = source();
-    Format::attach(&mut ds).unwrap();
+    Format::attach(&mut ds, None).unwrap();
     let mut out = String::new();
     for field in &ds.fields {
         let hidden = if field.hidden { " hidden" } else { "" };
@@ -69,7 +69,7 @@ fn fields() {
 fn texts_of_an_event() {
     let ds_before = source();
     let mut ds = source();
-    let mut format = Format::attach(&mut ds).unwrap();
+    let mut format = Format::attach(&mut ds, None).unwrap();
     let data = bytes(
         &ds_before,
         &[
@@ -101,12 +101,12 @@ fn texts_of_an_event() {
 #[test]
 fn nothing_to_format() {
     let mut ds = Source::new("s").number("pid", Scalar::Uint32, "gadget_pid").done();
-    assert!(Format::attach(&mut ds).is_none());
+    assert!(Format::attach(&mut ds, None).is_none());
 }
 
 #[test]
 fn unreferenced_fields_are_left_alone() {
     let mut ds = Source::new("s").number("error_raw", Scalar::Uint32, "gadget_errno").done();
     ds.fields[0].unreferenced = true;
-    assert!(Format::attach(&mut ds).is_none());
+    assert!(Format::attach(&mut ds, None).is_none());
 }

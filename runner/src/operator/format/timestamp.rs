@@ -1,6 +1,6 @@
 //! Times of events. The kernel gives nanoseconds since boot; people and JSON get the wall clock.
 
-use std::sync::OnceLock;
+use std::{io::Write as _, sync::OnceLock};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -13,6 +13,37 @@ use super::zone::{Zone, local};
 const DEFAULT_LAYOUT: &str = "2006-01-02T15:04:05.000000000Z07:00";
 const SECOND: u64 = 1_000_000_000;
 
+/// How times are written where a person chose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// The time of day, to the millisecond.
+    Short,
+    /// Date, time to the nanosecond, and zone, as RFC 3339 has it.
+    Rfc3339,
+    /// Seconds since the run began.
+    Relative,
+}
+
+impl Times {
+    /// Their names on the command line.
+    pub const NAMES: [&str; 3] = ["short", "rfc3339", "relative"];
+
+    /// The one called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        let known = [Self::Short, Self::Rfc3339, Self::Relative];
+        Self::NAMES.iter().zip(known).find_map(|(known, times)| (*known == name).then_some(times))
+    }
+
+    /// Terminal columns of the longest text that is usual.
+    fn width(self) -> usize {
+        match self {
+            Self::Short => "15:04:05.000".len(),
+            Self::Rfc3339 => DEFAULT_LAYOUT.len(),
+            Self::Relative => "12345.678901".len(),
+        }
+    }
+}
+
 /// A field with a time, in nanoseconds.
 pub(super) struct Timestamp {
     /// The kernel's value.
@@ -23,10 +54,12 @@ pub(super) struct Timestamp {
     /// Nanoseconds from boot to wall clock.
     offset: i64,
     text: Text,
+    /// Where times count from, in wall-clock nanoseconds, if they are relative.
+    start: Option<u64>,
 }
 
-/// Adds a text to each time of the data source.
-pub(super) fn attach(ds: &mut DataSource) -> Vec<Timestamp> {
+/// Adds a text to each time of the data source: `chosen`, and then shown first, or as the field says.
+pub(super) fn attach(ds: &mut DataSource, chosen: Option<Times>) -> Vec<Timestamp> {
     let mut times = Vec::new();
     for id in tagged(ds, "type:gadget_timestamp") {
         let kind = ds.fields[id].kind;
@@ -37,14 +70,31 @@ pub(super) fn attach(ds: &mut DataSource) -> Vec<Timestamp> {
             tracing::debug!("field {:?} keeps its number: it names no target", ds.fields[id].full_name);
             continue;
         };
-        let layout = ds.fields[id].annotations.get("formatters.timestamp.format").unwrap_or(DEFAULT_LAYOUT);
+        let layout = match chosen {
+            Some(Times::Short) => "15:04:05.000",
+            Some(Times::Rfc3339 | Times::Relative) => DEFAULT_LAYOUT,
+            None => ds.fields[id].annotations.get("formatters.timestamp.format").unwrap_or(DEFAULT_LAYOUT),
+        };
         let text = Text::new(Layout::new(layout), local);
         let mut annotations = Annotations::from([("template", "timestamp")]);
         annotations.expand("timestamp");
         let source = ds.accessor(id);
-        let Some((_, text_slot)) = add_text_beside(ds, id, &name, annotations) else { continue };
+        if let Some(chosen) = chosen {
+            annotations.set("columns.hidden", "false");
+            for key in ["columns.width", "columns.minwidth", "columns.maxwidth"] {
+                annotations.set(key, chosen.width().to_string());
+            }
+            if chosen == Times::Relative {
+                annotations.set("columns.alignment", "right");
+            }
+        }
+        let Some((text_id, text_slot)) = add_text_beside(ds, id, &name, annotations) else { continue };
+        if chosen.is_some() {
+            ds.fields[text_id].order = i32::MIN;
+        }
         let raw_slot = ds.move_to_slot(id);
-        times.push(Timestamp { source, raw_slot, text_slot, offset: boot_to_wall(), text });
+        let start = (chosen == Some(Times::Relative)).then(now);
+        times.push(Timestamp { source, raw_slot, text_slot, offset: boot_to_wall(), text, start });
     }
     times
 }
@@ -61,8 +111,19 @@ impl Timestamp {
             _ => Slot::Unsigned(wall),
         };
         event.slots.set(self.raw_slot, raw);
-        event.slots.set_text(self.text_slot, |out| self.text.write(out, wall));
+        event.slots.set_text(self.text_slot, |out| match self.start {
+            Some(start) => relative(out, wall, start),
+            None => self.text.write(out, wall),
+        });
     }
+}
+
+/// Writes seconds since `start`, to the microsecond. An event from before the start has a sign.
+fn relative(out: &mut Vec<u8>, wall: u64, start: u64) {
+    let micros = wall.abs_diff(start) / 1000;
+    let sign = if wall < start && micros > 0 { "-" } else { "" };
+    // Writing to a Vec can't fail.
+    let _ = write!(out, "{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000);
 }
 
 /// Writes times. Keeps the text of the last second, because events come many to a second: only the fraction is new.
@@ -179,7 +240,7 @@ mod tests {
             .number("timestamp_raw", Scalar::Uint64, "gadget_timestamp")
             .number("start", Scalar::Uint64, "gadget_timestamp")
             .done();
-        let mut times = attach(&mut ds);
+        let mut times = attach(&mut ds, None);
         assert_eq!(times.len(), 1);
         let added = &ds.fields[ds.field("timestamp").unwrap()];
         assert!(added.hidden && ds.fields[0].hidden && !ds.fields[1].hidden);
@@ -201,7 +262,7 @@ mod tests {
     #[test]
     fn an_event_without_a_time_is_now() {
         let mut ds = Source::new("s").number("t_raw", Scalar::Int64, "gadget_timestamp").done();
-        let mut times = attach(&mut ds);
+        let mut times = attach(&mut ds, None);
         let before = now();
         event(&ds, &[0; 8], |e| {
             times[0].fill(e);
@@ -211,13 +272,48 @@ mod tests {
     }
 
     #[test]
+    fn chosen_times_are_shown_first() {
+        for (name, shown) in [("short", ":"), ("rfc3339", "T"), ("relative", ".")] {
+            let mut ds = Source::new("s")
+                .number("n", Scalar::Uint32, "gadget_pid")
+                .number("t_raw", Scalar::Uint64, "gadget_timestamp")
+                .with("formatters.timestamp.format", "2006")
+                .done();
+            let chosen = Times::named(name).unwrap();
+            let mut times = attach(&mut ds, Some(chosen));
+            let id = ds.field("t").unwrap();
+            assert_eq!(ds.visible().first(), Some(&id));
+            event(&ds, &[0; 16], |e| {
+                times[0].fill(e);
+                let text = text(&ds, e, "t");
+                assert!(text.contains(shown), "{text}");
+                assert!(text.len() <= chosen.width(), "{text}");
+            });
+        }
+        assert_eq!(Times::named("long"), None);
+    }
+
+    #[test]
+    fn relative_times_count_from_the_start() {
+        let written = |wall, start| {
+            let mut out = Vec::new();
+            relative(&mut out, wall, start);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(12_345_678_901, SECOND), "11.345678");
+        assert_eq!(written(SECOND, 3 * SECOND), "-2.000000");
+        assert_eq!(written(SECOND, SECOND), "0.000000");
+        assert_eq!(written(u64::MAX, 0), "18446744073.709551");
+    }
+
+    #[test]
     fn a_layout_of_ones_own() {
         let mut ds = Source::new("s")
             .number("t_raw", Scalar::Uint64, "gadget_timestamp")
             .with("formatters.timestamp.format", "2006")
             .with("formatters.timestamp.target", "year")
             .done();
-        let mut times = attach(&mut ds);
+        let mut times = attach(&mut ds, None);
         event(&ds, &[0; 8], |e| {
             times[0].fill(e);
             assert!(text(&ds, e, "year").parse::<u32>().unwrap() >= 2024);

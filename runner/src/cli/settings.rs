@@ -1,0 +1,306 @@
+//! Settings that are not on the command line: `config.yaml`, the environment, and the manifest of a run.
+//!
+//! Each becomes a flag, put before those that were typed, unless the same flag was typed: so everything that reads flags
+//! reads settings too, and they are checked as flags are. A flag wins over the environment, which wins over the file.
+//!
+//! The file has the names of flags as keys. Those of `igx run` that say what is shown are below `run`; the others are
+//! meant for every command that has the flag.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Arg, Command};
+use serde_json::Value;
+
+use crate::datasource::nearest;
+
+/// Longest file of settings, in bytes.
+const MAX: u64 = 1 << 20;
+
+/// What the names of variables begin with.
+const PREFIX: &str = "IGX_";
+
+/// Flags that only make sense where they are typed, and keys that are none.
+const NEVER: [&str; 7] = ["help", "version", "config", "file", "count", "command", "image"];
+
+/// Where a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The file.
+    File(PathBuf),
+    /// The variable.
+    Environment(String),
+}
+
+/// A value, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Setting {
+    pub(super) value: String,
+    pub(super) origin: Origin,
+}
+
+/// Settings by flag: of every command, and of `igx run`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    pub(super) all: BTreeMap<String, Setting>,
+    pub(super) run: BTreeMap<String, Setting>,
+}
+
+/// The file that is read unless another is named.
+pub(super) fn default_path() -> Option<PathBuf> {
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(absolute);
+    let config = config.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
+    Some(config.join("igx/config.yaml"))
+}
+
+/// The file that the command line names.
+pub(super) fn named(args: &[OsString]) -> Option<PathBuf> {
+    let mut args = args.iter().take_while(|arg| *arg != "--");
+    while let Some(arg) = args.next() {
+        if arg == "--config" {
+            return args.next().map(PathBuf::from);
+        }
+        if let Some(path) = arg.to_str().and_then(|arg| arg.strip_prefix("--config=")) {
+            return Some(path.into());
+        }
+    }
+    None
+}
+
+impl Settings {
+    /// Reads the file and the environment.
+    ///
+    /// # Errors
+    /// A file that cannot be read or understood, or has keys that are no flags.
+    pub(super) fn read(
+        file: Option<PathBuf>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+        igx: &Command,
+    ) -> anyhow::Result<Self> {
+        let environment: Vec<(String, String)> = environment
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let variable = |wanted: &str| {
+            let found = environment.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+        };
+        let named = file.or_else(|| variable("IGX_CONFIG").map(PathBuf::from));
+        let mut settings = Self::default();
+        if let Some(path) = named.or_else(|| default_path().filter(|path| path.exists())) {
+            settings
+                .read_file(&path, igx)
+                .with_context(|| format!("reading settings from {}", path.display()))?;
+        }
+        for (flag, of_run) in known(igx) {
+            let name = format!("{PREFIX}{}", flag.replace(['-', '.'], "_").to_uppercase());
+            if let Some(value) = variable(&name) {
+                let setting = Setting { value, origin: Origin::Environment(name) };
+                if of_run { &mut settings.run } else { &mut settings.all }.insert(flag, setting);
+            }
+        }
+        Ok(settings)
+    }
+
+    fn read_file(&mut self, path: &Path, igx: &Command) -> anyhow::Result<()> {
+        let mut text = String::new();
+        File::open(path)?.take(MAX + 1).read_to_string(&mut text)?;
+        ensure!(text.len() as u64 <= MAX, "it is longer than {MAX} bytes");
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        let Value::Object(keys) = serde_saphyr::from_str(&text)? else {
+            bail!("it is no list of keys and values")
+        };
+        let known = known(igx);
+        for (key, value) in &keys {
+            match (key.as_str(), value) {
+                ("run", Value::Object(keys)) => {
+                    for (key, value) in keys {
+                        self.insert(key, value, true, path, &known)?;
+                    }
+                }
+                _ => self.insert(key, value, false, path, &known)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        key: &str,
+        value: &Value,
+        in_run: bool,
+        path: &Path,
+        known: &[(String, bool)],
+    ) -> anyhow::Result<()> {
+        let flags = || known.iter().map(|(flag, _)| flag.as_str());
+        ensure!(
+            known.iter().any(|(flag, of_run)| flag == key && (in_run || !*of_run)),
+            "there is no setting {key:?}{}",
+            match known.iter().any(|(flag, _)| flag == key) {
+                true => format!(": it belongs under run, as in 'run: {{{key}: ...}}'"),
+                false => nearest(key, flags().map(|flag| (flag, flag))).to_string(),
+            }
+        );
+        let Some(value) = plain(value) else { bail!("{key} is neither a value nor a list of values") };
+        let setting = Setting { value, origin: Origin::File(path.to_path_buf()) };
+        if in_run { &mut self.run } else { &mut self.all }.insert(key.to_owned(), setting);
+        Ok(())
+    }
+
+    /// Puts the settings of the command that `args` call behind its name.
+    pub(super) fn apply(&self, mut args: Vec<OsString>, igx: &Command) -> Vec<OsString> {
+        let Some((at, command)) = called(&args, igx) else { return args };
+        let is_run = command.get_name() == "run";
+        let own = self.run.iter().filter(|_| is_run);
+        let flags = own.chain(self.all.iter().filter(|(flag, _)| !is_run || !self.run.contains_key(*flag)));
+        let typed = |arg: &Arg| {
+            let short = arg.get_short().map(|short| format!("-{short}"));
+            let long = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+            args.iter().take_while(|arg| *arg != "--").any(|arg| {
+                let arg = arg.to_string_lossy();
+                let is_long =
+                    arg.strip_prefix(&long).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
+                is_long
+                    || short.as_ref().is_some_and(|short| arg.starts_with(short) && !arg.starts_with("--"))
+            })
+        };
+        let mut added = Vec::new();
+        for (flag, setting) in flags {
+            let arguments = || command.get_arguments().chain(igx.get_arguments());
+            let Some(arg) = arguments().find(|arg| arg.get_long() == Some(flag)) else { continue };
+            if typed(arg) {
+                continue;
+            }
+            if arg.get_action().takes_values() {
+                added.push(OsString::from(format!("--{flag}={}", setting.value)));
+            } else if ["true", "yes", "1", "on"].contains(&setting.value.as_str()) {
+                added.push(OsString::from(format!("--{flag}")));
+            }
+        }
+        args.splice(at + 1..at + 1, added);
+        args
+    }
+}
+
+/// A value as it is typed; lists are parted by commas.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Array(list) => list.iter().map(plain).collect::<Option<Vec<_>>>().map(|list| list.join(",")),
+        Value::Null => Some(String::new()),
+        Value::Object(_) => None,
+    }
+}
+
+/// All flags that can be set, and whether they are of `igx run` alone.
+pub(super) fn known(igx: &Command) -> Vec<(String, bool)> {
+    let flags = |command: &Command| -> Vec<String> {
+        command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
+    };
+    let mut all: Vec<(String, bool)> = flags(igx).into_iter().map(|flag| (flag, false)).collect();
+    if let Some(run) = igx.find_subcommand("run") {
+        let about_images = |arg: &Arg| matches!(arg.get_help_heading(), Some("Images" | "Registries"));
+        for arg in run.get_arguments() {
+            let Some(flag) = arg.get_long() else { continue };
+            if !all.iter().any(|(known, _)| known == flag) {
+                all.push((flag.to_owned(), !about_images(arg)));
+            }
+        }
+    }
+    all.retain(|(flag, _)| !NEVER.contains(&flag.as_str()));
+    all
+}
+
+/// The command that is called, and where its name stands.
+fn called<'a>(args: &[OsString], igx: &'a Command) -> Option<(usize, &'a Command)> {
+    let mut command = igx;
+    let mut found = None;
+    let mut skip = false;
+    for (at, arg) in args.iter().enumerate().skip(1) {
+        let arg = arg.to_string_lossy();
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        if arg.starts_with('-') {
+            skip = matches!(&*arg, "--store" | "--config" | "--as");
+            continue;
+        }
+        match command.find_subcommand(&*arg) {
+            Some(sub) => {
+                command = sub;
+                found = Some((at, sub));
+            }
+            None => break,
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::command, *};
+
+    fn settings(file: &str, environment: &[(&str, &str)]) -> anyhow::Result<Settings> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("config.yaml");
+        std::fs::write(&path, file)?;
+        let variables = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        Settings::read(Some(path), variables, &command())
+    }
+
+    fn applied(file: &str, environment: &[(&str, &str)], line: &str) -> String {
+        let args = line.split(' ').map(OsString::from).collect();
+        let args = settings(file, environment).unwrap().apply(args, &command());
+        args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[cfg(feature = "ebpf")]
+    #[test]
+    fn flags_win_over_the_environment_which_wins_over_the_file() {
+        let file = "run: {output: json, fields: [a, b]}\nverify-image: false\nverbose: true\n";
+        let run = |environment: &[(&str, &str)], line: &str| applied(file, environment, line);
+        assert_eq!(
+            run(&[], "igx run x"),
+            "igx run --fields=a,b --output=json --verbose --verify-image=false x"
+        );
+        let rest = "--fields=a,b --verbose --verify-image=false";
+        assert_eq!(
+            run(&[("IGX_OUTPUT", "yaml")], "igx run x"),
+            format!("igx run {} x", rest.replace("--verbose", "--output=yaml --verbose"))
+        );
+        assert_eq!(run(&[("IGX_OUTPUT", "yaml")], "igx run x -ojson"), format!("igx run {rest} x -ojson"));
+        assert_eq!(run(&[("IGX_OUTPUT", "")], "igx run -o none x"), format!("igx run {rest} -o none x"));
+        // What is said of runs is not for others.
+        assert_eq!(
+            run(&[("IGX_OUTPUT", "x")], "igx --store run image list"),
+            "igx --store run image list --verbose"
+        );
+        assert_eq!(run(&[], "igx"), "igx");
+    }
+
+    #[cfg(feature = "ebpf")]
+    #[test]
+    fn mistakes_in_the_file_are_told() {
+        let error = |file: &str| format!("{:#}", settings(file, &[]).unwrap_err());
+        assert!(error("outptu: json").ends_with(": there is no setting \"outptu\" (did you mean output?)"));
+        assert!(error("output: json").ends_with("it belongs under run, as in 'run: {output: ...}'"));
+        assert!(error("run: {output: {a: 1}}").ends_with("output is neither a value nor a list of values"));
+        assert!(error("- a").ends_with("it is no list of keys and values"));
+        assert!(settings("", &[]).is_ok());
+        let missing =
+            Settings::read(Some("/nonexistent".into()), std::iter::empty(), &command()).unwrap_err();
+        assert_eq!(
+            format!("{missing:#}"),
+            "reading settings from /nonexistent: No such file or directory (os error 2)"
+        );
+    }
+}
