@@ -20,7 +20,6 @@ fn told(said: &[String], before: &str) -> u64 {
 
 #[test]
 fn a_full_buffer_loses_events_and_each_is_counted() {
-    // Some three times what the runner lets a ring buffer hold, 2 MB.
     // About three times what the ring buffer holds, which the runner makes 2 MB large.
     const OPENS: u64 = 30_000;
     let igx = with_trace_files();

@@ -7,9 +7,12 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, ObjectBuilder, OpenObject
 
 use super::{Error, bpffs, kernel_btf::ObjectBtf};
 
-/// Ring buffers of tracers are given at least this many bytes (a power of two): room for what arrives while the
+/// Ring buffers of tracers that have the customary size are given this many bytes (a power of two): room for what arrives while the
 /// reader is not scheduled, at the price of as much memory.
 const RING_BYTES: u32 = 1 << 21;
+
+/// The size that gadgets have without much thought. Whoever asked for more has reckoned.
+const CUSTOMARY_RING_BYTES: u32 = 1 << 18;
 
 /// Maps of user stacks: 14 megabytes in a usual gadget, of which nothing is used unless stacks are asked for.
 const USER_STACK_MAPS: [&str; 2] = ["ig_ustack", "ig_build_id"];
@@ -97,7 +100,7 @@ impl Loader<'_> {
                 map.set_max_entries(entries).map_err(error)?;
             } else if object.tracers.iter().any(|t| t.map == name)
                 && map.map_type() == MapType::RingBuf
-                && map.max_entries() < RING_BYTES
+                && map.max_entries() <= CUSTOMARY_RING_BYTES
             {
                 map.set_max_entries(RING_BYTES).map_err(error)?;
             }
