@@ -9,6 +9,8 @@ mod append;
 pub mod columns;
 #[cfg(test)]
 mod columns_tests;
+#[cfg(test)]
+mod compatibility;
 mod display;
 mod document;
 #[cfg(test)]
