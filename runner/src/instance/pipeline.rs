@@ -59,6 +59,8 @@ pub(super) struct Pipelines {
     page: Page,
     /// Data sources that cannot be narrowed to a command.
     pub(super) of_everybody: Vec<String>,
+    /// Whether any data source tells which container its events are of.
+    pub(super) of_containers: bool,
 }
 
 /// What one data source's events pass through.
@@ -159,7 +161,8 @@ pub(super) fn prepare(
         list.iter_mut().zip(&data).for_each(|(pipeline, data)| pipeline.writer.set_title(&data.name));
     }
     let guest = guest.map(|guest| Rc::new(RefCell::new(guest)));
-    Ok(Pipelines { list, guest, page: Page::new(options), of_everybody })
+    let of_containers = data.iter().any(|data| data.field("runtime").is_some());
+    Ok(Pipelines { list, guest, page: Page::new(options), of_everybody, of_containers })
 }
 
 /// Adds what sorts and cuts the batches of the data sources that have any.

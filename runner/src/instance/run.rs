@@ -218,7 +218,8 @@ pub fn run(
         Some(mntns) => follower.watch_command(mntns)?,
         None => collection.subscribe(follower),
     }
-    if !options.host && command.is_none() && collection.list().is_empty() {
+    let narrowed = !options.host && command.is_none() && pipelines.of_containers;
+    if narrowed && collection.list().is_empty() {
         notice(Notice::Warning("no containers found: add --host to see this host's processes"));
     }
 

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::{Display, Writer, views};
+use super::{Display, Writer, histogram::tests, views};
 use crate::{
     datasource::{DataSource, Event, FieldId, Scalar, Slot, Slots, SourceKind},
     operator::format::shown,
@@ -244,6 +244,8 @@ fn outputs() -> String {
         let same = if document(name, text, batches) == text { "the same" } else { "different" };
         rows.push(format!("| `{name}` | {same} | |\n"));
     }
+    let same = if tests::is_upstreams() { "the same" } else { "different" };
+    rows.push(format!("| `profile_blockio.histogram` | {same} | |\n"));
     rows.concat()
 }
 

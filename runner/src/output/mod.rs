@@ -17,6 +17,7 @@ mod document;
 mod document_tests;
 mod escape;
 pub mod fields;
+mod histogram;
 pub mod json;
 pub mod mode;
 mod number;
