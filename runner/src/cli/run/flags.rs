@@ -35,6 +35,7 @@ pub(crate) fn command() -> Command {
 fn head() -> Command {
     Command::new("run")
         .about("Run a gadget")
+        .override_usage(format!("{} run [OPTIONS] [IMAGE] [-- <COMMAND>...]", ig::name()))
         .long_about(
             "Run a gadget: load its programs into the kernel, and show what they see\n\
              until Ctrl-C.\n\n\

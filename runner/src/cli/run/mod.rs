@@ -7,6 +7,7 @@ mod display;
 mod flags;
 mod footer;
 mod manifest;
+mod mistakes;
 mod terminal;
 
 use std::{
@@ -82,7 +83,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
     let full =
         super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));
-    let matches = full.try_get_matches_from(args)?;
+    let matches = full.try_get_matches_from(args).map_err(mistakes::explained)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
