@@ -18,6 +18,7 @@ mod registry;
 #[cfg(feature = "ebpf")]
 mod run;
 mod settings;
+mod text;
 
 use std::{
     ffi::OsString,

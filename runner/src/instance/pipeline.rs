@@ -161,8 +161,10 @@ pub(super) fn prepare(
         list.iter_mut().zip(&data).for_each(|(pipeline, data)| pipeline.writer.set_title(&data.name));
     }
     let guest = guest.map(|guest| Rc::new(RefCell::new(guest)));
+    let mut page = Page::new(options);
+    page.silent = list.iter().all(|pipeline| !pipeline.writer.shows());
     let of_containers = data.iter().any(|data| data.field("runtime").is_some());
-    Ok(Pipelines { list, guest, page: Page::new(options), of_everybody, of_containers })
+    Ok(Pipelines { list, guest, page, of_everybody, of_containers })
 }
 
 /// Adds what sorts and cuts the batches of the data sources that have any.
