@@ -87,6 +87,7 @@ fn command() -> Command {
                 .value_name("NAME")
                 .help("Given first: behave as 'ig', with its places and log lines"),
         );
+    #[cfg(feature = "ebpf")]
     let command = ig::flags::root(command);
     #[cfg(feature = "ebpf")]
     let command = command.subcommands([run::command(), list_containers::command()]);

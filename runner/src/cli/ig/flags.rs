@@ -56,13 +56,11 @@ pub(in super::super) fn root(command: Command) -> Command {
     command.args(ROOT.iter().map(arg).map(|arg| arg.global(true)))
 }
 
-#[cfg(feature = "ebpf")]
 /// The flags of `ig run`, where it is that.
 pub(in super::super) fn run() -> Vec<Arg> {
     if super::is_called() { RUN.iter().map(arg).collect() } else { Vec::new() }
 }
 
-#[cfg(feature = "ebpf")]
 /// Says what does not happen although it was asked for.
 ///
 /// # Errors

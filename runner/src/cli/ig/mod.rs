@@ -4,6 +4,7 @@
 //! and exit codes. That is told here once, for the process; the rest of the command line asks where it matters.
 
 pub(super) mod errors;
+#[cfg(feature = "ebpf")]
 pub(super) mod flags;
 pub(super) mod log;
 pub(super) mod settings;
