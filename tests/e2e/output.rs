@@ -90,6 +90,15 @@ fn a_quiet_run_says_nothing() {
     let igx = with_trace_files();
     let output = watch(&igx, &["-q", "-o", "none"], &["true"]);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    // Nor that an image of somebody else is not verified.
+    let archive = igx.home.path().join("files.tar");
+    igx.ok(&["image", "export", "trace_files", archive.to_str().unwrap()]);
+    let other = Igx::new();
+    other.ok(&["image", "import", archive.to_str().unwrap()]);
+    let output = watch(&other, &["-o", "none"], &["true"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("without verifying"));
+    let output = watch(&other, &["-q", "-o", "none"], &["true"]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
 /// Runs `igx` on a terminal of so many columns, and returns all that came there.

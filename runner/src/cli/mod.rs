@@ -119,7 +119,7 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
         return run::main(&args, &found);
     }
     let matches = command().try_get_matches_from(args)?;
-    start_log(matches.get_flag("verbose"));
+    start_log(matches.get_flag("verbose"), false);
     match matches.subcommand() {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
         #[cfg(feature = "ebpf")]
@@ -161,10 +161,14 @@ fn terminal_width() -> Option<u16> {
     rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|&columns| columns > 0)
 }
 
-/// Warnings, and with `--verbose` all that is being done, go to stderr.
-fn start_log(verbose: bool) {
+/// Warnings, unless a run is to be quiet, and with `--verbose` all that is being done, go to stderr.
+fn start_log(verbose: bool, quiet: bool) {
     let usual = if ig::is_called() { LevelFilter::INFO } else { LevelFilter::WARN };
-    let level = if verbose { LevelFilter::DEBUG } else { usual };
+    let level = match (verbose, quiet) {
+        (true, _) => LevelFilter::DEBUG,
+        (false, true) => LevelFilter::ERROR,
+        (false, false) => usual,
+    };
     // Frames of HTTP are for who develops these two.
     let targets = Targets::new().with_default(level);
     let targets = targets.with_target("h2", LevelFilter::WARN).with_target("hyper", LevelFilter::WARN);

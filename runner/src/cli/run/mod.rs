@@ -60,7 +60,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
         globals.try_get_matches_from(args)?;
         return Ok(ExitCode::SUCCESS);
     };
-    super::start_log(found.verbose());
+    super::start_log(found.verbose(), found.has("quiet"));
     ebpf::capture_libbpf_log();
     // Threads inherit the mask: it stands before any is started.
     let stop = stop_signals().context("cannot listen for signals")?;
