@@ -71,6 +71,8 @@ fn of_igx() {
           --store <FOLDER>  Where images are kept [default for root:
                             /var/lib/igx/oci-store; for others:
                             ~/.local/share/igx/oci-store]
+          --as <NAME>       Given first: behave as 'ig', with its places and log
+                            lines
       -h, --help            Print help
       -V, --version         Print version
     ");

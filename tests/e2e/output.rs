@@ -2,12 +2,14 @@
 
 use std::{
     fs::OpenOptions,
+    os::fd::AsFd as _,
     process::{Command, Stdio},
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 
-use super::support::{Igx, with_trace_files};
+use super::support::{Igx, Running, wait_until, with_trace_files};
 
 fn watch(igx: &Igx, flags: &[&str], command: &[&str]) -> std::process::Output {
     igx.output(&[&["run", "trace_files", "--verify-image=false"], flags, &["--"], command].concat())
@@ -87,6 +89,15 @@ fn each_data_source_has_its_mode_and_its_title() {
 fn a_quiet_run_says_nothing() {
     let igx = with_trace_files();
     let output = watch(&igx, &["-q", "-o", "none"], &["true"]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    // Nor that an image of somebody else is not verified.
+    let archive = igx.home.path().join("files.tar");
+    igx.ok(&["image", "export", "trace_files", archive.to_str().unwrap()]);
+    let other = Igx::new();
+    other.ok(&["image", "import", archive.to_str().unwrap()]);
+    let output = watch(&other, &["-o", "none"], &["true"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("without verifying"));
+    let output = watch(&other, &["-q", "-o", "none"], &["true"]);
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
@@ -199,4 +210,25 @@ fn settings_come_from_a_file_the_environment_and_manifests() {
         igx.fails(&["run", "trace_files", "-f", path]),
         "Error: give an image or a manifest, not both\n"
     );
+}
+
+#[test]
+fn one_ctrl_c_ends_a_run_whose_terminal_does_not_read() {
+    let igx = with_trace_files();
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let args = ["-v", "run", "trace_files", "--verify-image=false", "-o", "json", "--host"];
+    let mut command = igx.command(&args);
+    let slave = std::fs::File::from(pty.slave);
+    let mut running = Running::start(command.stdout(slave.try_clone().unwrap()).stderr(Stdio::piped()));
+    running.wait_for_said("running...");
+    let mut load = Command::new("sh");
+    let _load = super::support::Process::start(load.args(["-c", "while :; do cat /nonexistent; done"]));
+    let takes_more = || {
+        let mut fds = [PollFd::new(slave.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
+    };
+    wait_until("the terminal is full", || !takes_more());
+    let said = running.finish().1;
+    assert!(said.iter().any(|line| line.ends_with(": the terminal did not read them")), "{said:#?}");
+    drop(pty.master);
 }

@@ -95,11 +95,8 @@ impl Igx {
     pub(crate) fn run(&self, args: &[&str]) -> Running {
         let mut arguments = vec!["-v", "run"];
         arguments.extend_from_slice(args);
-        let mut child =
-            self.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = lines(child.stdout.take().unwrap());
-        let err = lines(child.stderr.take().unwrap());
-        let mut running = Running { child, out, err, said: Vec::new() };
+        let mut running =
+            Running::start(self.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()));
         running.wait_for_said("running...");
         running
     }
@@ -135,6 +132,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Starts it. What does not come through a pipe is not read.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let out = child.stdout.take().map_or_else(|| channel().1, lines);
+        let err = child.stderr.take().map_or_else(|| channel().1, lines);
+        Self { child, out, err, said: Vec::new() }
+    }
+
     /// The next line of output.
     pub(crate) fn line(&mut self) -> String {
         match self.out.recv_timeout(PATIENCE) {

@@ -20,6 +20,7 @@ const NAME: &str = "igx";
 
 pub(super) fn command() -> Command {
     Command::new("completions")
+        .alias("completion")
         .about("Print a shell's completion script")
         .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)).help("Which shell"))
 }
@@ -89,8 +90,7 @@ fn known(typed: &[OsString]) -> Command {
 /// The images in the store.
 fn images() -> Vec<CompletionCandidate> {
     let built_in = cfg!(feature = "ebpf").then(|| "trace_sni".to_owned());
-    let store =
-        Store::default_path().ok().filter(|path| path.exists()).and_then(|path| Store::open(path).ok());
+    let store = super::ig::store().ok().filter(|path| path.exists()).and_then(|path| Store::open(path).ok());
     let entries = store.map(|store| store.list()).unwrap_or_default();
     let named = entries
         .into_iter()

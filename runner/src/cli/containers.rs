@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, parser::ValueSource};
 
+use super::ig;
 use crate::container::{Config, Filters, Protocol, RUNTIMES, Selector, SelectorError};
+
+/// The runtimes that `ig` asks.
+const IGS: &str = "docker,containerd,cri-o,podman";
 
 /// The heading of these flags in help texts.
 pub(super) const HEADING: &str = "Containers";
@@ -53,7 +57,7 @@ pub(super) fn runtime_args() -> Vec<Arg> {
         .short('r')
         .long("runtimes")
         .value_name("NAME,...")
-        .default_value(RUNTIMES.join(","))
+        .default_value(if ig::is_called() { IGS.to_owned() } else { RUNTIMES.join(",") })
         .help_heading(HEADING)
         .help("Runtimes to ask; runc is for containers that no daemon knows");
     let sockets = SOCKETS.map(|(flag, runtime, default, _)| {
@@ -65,6 +69,7 @@ pub(super) fn runtime_args() -> Vec<Arg> {
             .help(format!("Socket of {runtime}'s API"))
     });
     let namespace = Arg::new("containerd-namespace")
+        .default_value(ig::is_called().then_some("k8s.io"))
         .long("containerd-namespace")
         .value_name("NAME")
         .help_heading(HEADING)

@@ -56,6 +56,7 @@ pub(super) fn run(matches: &ArgMatches, out: &mut impl Write, log: &mut impl Wri
     let [name] = named.as_slice() else { bail!("login requires exactly one registry argument") };
     let name = registry(name)?.to_owned();
     let mut config = registry::config(matches);
+    config.authfile = config.authfile.or_else(super::ig::authfile);
     if matches.get_flag("plain-http") {
         config.insecure.push(name.clone());
     }

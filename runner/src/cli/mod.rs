@@ -5,6 +5,7 @@ mod completions;
 mod config;
 #[cfg(feature = "ebpf")]
 mod containers;
+mod ig;
 pub mod image;
 mod images;
 #[cfg(feature = "ebpf")]
@@ -38,6 +39,10 @@ use tracing_subscriber::{
 /// Runs `igx` with these arguments, the first of which is the program's name.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    let args = match ig::take(args) {
+        Ok(args) => args,
+        Err(error) => return report(&error),
+    };
     match completions::answer(&args).map_err(Into::into).and_then(|answered| match answered {
         true => Ok(ExitCode::SUCCESS),
         false => dispatch(&args),
@@ -49,7 +54,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The command line without what a gadget adds to it.
 fn command() -> Command {
-    let command = Command::new("igx")
+    let command = Command::new(ig::name())
         .max_term_width(80)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Run eBPF gadgets that come as OCI images")
@@ -74,7 +79,16 @@ fn command() -> Command {
             "Where images are kept [default for root:\n\
                  /var/lib/igx/oci-store; for others:\n\
                  ~/.local/share/igx/oci-store]",
-        ));
+        ))
+        .arg(
+            // Taken away before anything else is read.
+            Arg::new("as")
+                .long("as")
+                .value_name("NAME")
+                .help("Given first: behave as 'ig', with its places and log lines"),
+        );
+    #[cfg(feature = "ebpf")]
+    let command = ig::flags::root(command);
     #[cfg(feature = "ebpf")]
     let command = command.subcommands([run::command(), list_containers::command()]);
     command
@@ -87,8 +101,17 @@ fn command() -> Command {
 
 fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
     let igx = command();
-    let settings = settings::Settings::read(settings::named(args), std::env::vars_os(), &igx)?;
+    let settings = match settings::Settings::read(settings::named(args), std::env::vars_os(), &igx) {
+        Err(error) if ig::is_called() => {
+            ig::log::Lines::new().fatal(format!("initializing config: {}", message(&error)));
+            return Ok(ExitCode::FAILURE);
+        }
+        settings => settings?,
+    };
     let args = settings.apply(args.to_vec(), &igx);
+    if ig::is_called() && args.get(1).is_some_and(|arg| arg == "daemon") {
+        anyhow::bail!("igx is no daemon yet: 'ig run' runs a gadget while it is watched");
+    }
     #[cfg(feature = "ebpf")]
     if let Some(found) = run::Arguments::find(&args) {
         let args = run::with_manifest(args, &found)?;
@@ -96,7 +119,7 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
         return run::main(&args, &found);
     }
     let matches = command().try_get_matches_from(args)?;
-    start_log(matches.get_flag("verbose"));
+    start_log(matches.get_flag("verbose"), false);
     match matches.subcommand() {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
         #[cfg(feature = "ebpf")]
@@ -138,18 +161,26 @@ fn terminal_width() -> Option<u16> {
     rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col).filter(|&columns| columns > 0)
 }
 
-/// Warnings, and with `--verbose` all that is being done, go to stderr.
-fn start_log(verbose: bool) {
-    let level = if verbose { LevelFilter::DEBUG } else { LevelFilter::WARN };
+/// Warnings, unless a run is to be quiet, and with `--verbose` all that is being done, go to stderr.
+fn start_log(verbose: bool, quiet: bool) {
+    let usual = if ig::is_called() { LevelFilter::INFO } else { LevelFilter::WARN };
+    let level = match (verbose, quiet) {
+        (true, _) => LevelFilter::DEBUG,
+        (false, true) => LevelFilter::ERROR,
+        (false, false) => usual,
+    };
     // Frames of HTTP are for who develops these two.
     let targets = Targets::new().with_default(level);
     let targets = targets.with_target("h2", LevelFilter::WARN).with_target("hyper", LevelFilter::WARN);
-    let _ = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level);
+    if ig::is_called() {
+        let _ = lines.event_format(ig::log::Lines::new()).finish().with(targets).try_init();
+        return;
+    }
+    let _ = lines
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .without_time()
         .with_target(false)
-        .with_max_level(level)
         .finish()
         .with(targets)
         .try_init();
@@ -158,6 +189,9 @@ fn start_log(verbose: bool) {
 /// Says what went wrong. Mistakes in the arguments are clap's to tell: help and version come that way too.
 fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        if ig::is_called() {
+            return ig::errors::report(usage);
+        }
         let _ = usage.print();
         return if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }

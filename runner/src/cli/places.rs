@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
+#[cfg(feature = "ebpf")]
+use super::ig;
+
 /// The folder of the image store, if the user chose one.
 pub(super) fn store(matches: &ArgMatches) -> Option<PathBuf> {
     matches.try_get_one::<String>("store").ok().flatten().map(PathBuf::from)
@@ -19,11 +22,13 @@ pub(super) fn store(matches: &ArgMatches) -> Option<PathBuf> {
 pub(super) fn store_of_sudo_user() -> anyhow::Result<PathBuf> {
     let name = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
     let Some(name) = name.filter(|_| nix::unistd::geteuid().is_root()) else {
-        return Ok(gadget::store::Store::default_path()?);
+        return Ok(ig::store()?);
     };
     match nix::unistd::User::from_name(&name)? {
-        Some(user) if user.uid.is_root() => Ok(gadget::store::Store::default_path()?),
-        Some(user) => Ok(user.dir.join(".local/share/igx/oci-store")),
+        Some(user) if user.uid.is_root() => Ok(ig::store()?),
+        Some(user) => {
+            Ok(user.dir.join(if ig::is_called() { ".ig/oci-store" } else { ".local/share/igx/oci-store" }))
+        }
         None => {
             anyhow::bail!("--oci-store-user: there is no user {name:?}, whom SUDO_USER names; use --store")
         }

@@ -43,9 +43,11 @@ pub(crate) fn authfile() -> Arg {
 
 /// What the flags say, as far as the command has them.
 pub(crate) fn config(given: &impl Given) -> Config {
+    // A file that is named must be there; that one need not.
+    let usual = super::ig::authfile().filter(|path| path.exists());
     Config {
         insecure: given.list("insecure-registries"),
-        authfile: given.values("authfile").pop().map(PathBuf::from),
+        authfile: given.values("authfile").pop().map(PathBuf::from).or(usual),
         ca_files: given.values("ca-file").into_iter().map(PathBuf::from).collect(),
         ..Config::default()
     }

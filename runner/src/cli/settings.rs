@@ -18,6 +18,7 @@ use anyhow::{Context, bail, ensure};
 use clap::{Arg, Command};
 use serde_json::Value;
 
+use super::ig;
 use crate::datasource::nearest;
 
 /// Longest file of settings, in bytes.
@@ -27,7 +28,7 @@ const MAX: u64 = 1 << 20;
 const PREFIX: &str = "IGX_";
 
 /// Flags that only make sense where they are typed, and keys that are none.
-const NEVER: [&str; 7] = ["help", "version", "config", "file", "count", "command", "image"];
+const NEVER: [&str; 8] = ["help", "version", "config", "file", "count", "command", "image", "as"];
 
 /// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,9 @@ pub(super) struct Settings {
 
 /// The file that is read unless another is named.
 pub(super) fn default_path() -> Option<PathBuf> {
+    if ig::is_called() {
+        return ig::settings::default_path();
+    }
     let absolute = |path: &PathBuf| path.is_absolute();
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(absolute);
     let config = config.or_else(|| std::env::home_dir().map(|home| home.join(".config")))?;
@@ -91,12 +95,23 @@ impl Settings {
             let found = environment.iter().find(|(name, _)| name == wanted);
             found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
         };
-        let named = file.or_else(|| variable("IGX_CONFIG").map(PathBuf::from));
+        let as_ig = ig::is_called();
+        let named = file.or_else(|| variable("IGX_CONFIG").filter(|_| !as_ig).map(PathBuf::from));
         let mut settings = Self::default();
         if let Some(path) = named.or_else(|| default_path().filter(|path| path.exists())) {
-            settings
-                .read_file(&path, igx)
-                .with_context(|| format!("reading settings from {}", path.display()))?;
+            settings.read_file(&path, igx).with_context(|| {
+                format!("reading {} from {}", if as_ig { "config" } else { "settings" }, path.display())
+            })?;
+        }
+        if as_ig {
+            for (flag, name) in ig::settings::variables() {
+                if let Some(value) = variable(&name) {
+                    settings
+                        .all
+                        .insert(flag.to_owned(), Setting { value, origin: Origin::Environment(name) });
+                }
+            }
+            return Ok(settings);
         }
         for (flag, of_run) in known(igx) {
             let name = format!("{PREFIX}{}", flag.replace(['-', '.'], "_").to_uppercase());
@@ -115,9 +130,17 @@ impl Settings {
         if text.trim().is_empty() {
             return Ok(());
         }
-        let Value::Object(keys) = serde_saphyr::from_str(&text)? else {
-            bail!("it is no list of keys and values")
-        };
+        let root: Value = serde_saphyr::from_str(&text)?;
+        if ig::is_called() {
+            for (flag, value) in ig::settings::of_file(&root) {
+                let Some(value) = plain(&value) else {
+                    bail!("{flag} is neither a value nor a list of values")
+                };
+                self.all.insert(flag.to_owned(), Setting { value, origin: Origin::File(path.to_owned()) });
+            }
+            return Ok(());
+        }
+        let Value::Object(keys) = root else { bail!("it is no list of keys and values") };
         let known = known(igx);
         for (key, value) in &keys {
             match (key.as_str(), value) {

@@ -28,6 +28,15 @@ const WRITE_BYTES: usize = 64 << 10;
 /// costs a fraction of being woken for each. The first one after a pause is taken at once.
 const PERIOD: Duration = Duration::from_millis(1);
 
+/// What was lost between the kernel's buffers and who reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Events that perf buffers lost.
+    pub(super) in_perf: u64,
+    /// Events that nobody took until the end of the run.
+    pub(super) unread: u64,
+}
+
 /// Where a run has come to.
 pub(super) enum Turn {
     /// Everything runs, the guest as well.
@@ -37,8 +46,8 @@ pub(super) enum Turn {
 }
 
 /// Reads events, and batches when it is time for them, until it is time to stop or nothing is left to be read.
-/// `buffers` are data sources and their maps. It is time to stop when one of `stops` is readable. Returns how many
-/// events perf buffers lost.
+/// `buffers` are data sources and their maps. It is time to stop when one of `stops` is readable. Returns what
+/// was lost on the way.
 #[allow(clippy::too_many_arguments, reason = "one call, of what a run consists of")]
 pub(super) fn read(
     buffers: &[(usize, MapHandle)],
@@ -49,8 +58,9 @@ pub(super) fn read(
     deadline: Option<Instant>,
     out: &mut dyn Write,
     turn: &mut dyn FnMut(Turn) -> Result<(), Error>,
-) -> Result<u64, Error> {
-    let mut sink = Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None };
+) -> Result<Lost, Error> {
+    let mut sink =
+        Sink { text: Vec::with_capacity(WRITE_BYTES * 2), out, failed: None, waiting: 0, unread: 0 };
     pipelines.header(&mut sink.text);
     pipelines.call(Stage::Start, &mut sink.text)?;
     sink.flush();
@@ -69,9 +79,10 @@ pub(super) fn read(
     if let Some(error) = pipelines.failure() {
         return Err(error.into());
     }
+    let ended = [io::ErrorKind::BrokenPipe, io::ErrorKind::TimedOut];
     match sink.flushed() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Write(error)),
-        _ => Ok(lost),
+        Err(error) if !ended.contains(&error.kind()) => Err(Error::Write(error)),
+        _ => Ok(Lost { in_perf: lost, unread: sink.unread }),
     }
 }
 
@@ -105,7 +116,9 @@ fn read_buffers(
         .map(|(at, map)| {
             let callback = move |bytes: &[u8]| {
                 let mut sink = sink.borrow_mut();
+                let before = sink.text.len();
                 pipelines.borrow_mut().push(*at, bytes, &mut sink.text);
+                sink.waiting += u64::from(sink.text.len() > before);
                 if sink.text.len() >= WRITE_BYTES {
                     sink.flush();
                 }
@@ -127,9 +140,17 @@ fn read_buffers(
             sink.borrow_mut().flush();
             return Err(error.into());
         }
-        match sink.borrow_mut().flushed() {
+        let flushed = sink.borrow_mut().flushed();
+        match flushed {
             // Whoever read the output has had enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(reader.lost()),
+            // Or does not read any more: what is still in the buffers is counted with the rest.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                sink.borrow_mut().failed = Some(error);
+                reader.consume()?;
+                sink.borrow_mut().flush();
+                return Ok(reader.lost());
+            }
             result => result.map_err(Error::Write)?,
         }
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
@@ -172,11 +193,16 @@ fn timeout(left: Option<Duration>) -> PollTimeout {
     }
 }
 
-/// Text on its way out. An error is kept until the reader can act on it.
+/// Text on its way out. An error is kept until the reader can act on it; so long, all further text is dropped and
+/// its events counted.
 struct Sink<'a> {
     text: Vec<u8>,
     out: &'a mut dyn Write,
     failed: Option<io::Error>,
+    /// Events in the text.
+    waiting: u64,
+    /// Events that could not be written.
+    unread: u64,
 }
 
 impl Sink<'_> {
@@ -184,6 +210,11 @@ impl Sink<'_> {
         if !self.text.is_empty() && self.failed.is_none() {
             self.failed = self.out.write_all(&self.text).and_then(|()| self.out.flush()).err();
         }
+        // Whoever closed the output chose to miss them.
+        if self.failed.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            self.unread += self.waiting;
+        }
+        self.waiting = 0;
         self.text.clear();
     }
 

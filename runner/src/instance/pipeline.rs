@@ -59,6 +59,8 @@ pub(super) struct Pipelines {
     page: Page,
     /// Data sources that cannot be narrowed to a command.
     pub(super) of_everybody: Vec<String>,
+    /// Whether any data source tells which container its events are of.
+    pub(super) of_containers: bool,
 }
 
 /// What one data source's events pass through.
@@ -161,7 +163,8 @@ pub(super) fn prepare(
     let guest = guest.map(|guest| Rc::new(RefCell::new(guest)));
     let mut page = Page::new(options);
     page.silent = list.iter().all(|pipeline| !pipeline.writer.shows());
-    Ok(Pipelines { list, guest, page, of_everybody })
+    let of_containers = data.iter().any(|data| data.field("runtime").is_some());
+    Ok(Pipelines { list, guest, page, of_everybody, of_containers })
 }
 
 /// Adds what sorts and cuts the batches of the data sources that have any.

@@ -90,6 +90,8 @@ pub struct Arrays {
 pub struct Loss {
     /// The kernel had no room for an event.
     pub buffer_full: u64,
+    /// The terminal did not read an event until the end of the run.
+    pub unread: u64,
     /// Nobody knew the process that an event should be filtered by.
     pub unknown_owner: u64,
     /// A socket found no room in the table of owners.
@@ -216,7 +218,8 @@ pub fn run(
         Some(mntns) => follower.watch_command(mntns)?,
         None => collection.subscribe(follower),
     }
-    if !options.host && command.is_none() && collection.list().is_empty() {
+    let narrowed = !options.host && command.is_none() && pipelines.of_containers;
+    if narrowed && collection.list().is_empty() {
         notice(Notice::Warning("no containers found: add --host to see this host's processes"));
     }
 
@@ -254,7 +257,7 @@ pub fn run(
     let time = began.elapsed();
     // Whatever happened here, it is not left behind.
     let ended = started.map(Started::finish).transpose();
-    let lost_in_perf = read?;
+    let lost = read?;
 
     let mut summary = Summary { time, command: ended.map_err(Error::Command)?, ..Summary::default() };
     for (source, pipeline) in sources.iter().zip(&pipelines.list) {
@@ -265,7 +268,9 @@ pub fn run(
             summary.loss.buffer_full += loaded.counter(&format!("{map}_lost_samples"));
         }
     }
-    summary.loss.buffer_full += lost_in_perf;
+    summary.loss.buffer_full += lost.in_perf;
+    summary.loss.unread = lost.unread;
+    summary.written = summary.written.saturating_sub(lost.unread);
     summary.loss.unknown_owner = loaded.counter(UNOWNED_MAP);
     summary.loss.unheld_starts = collection.unheld();
     summary.loss.no_room_for_owner = owner.as_ref().map_or(0, SocketOwner::lost);

@@ -9,12 +9,15 @@ mod append;
 pub mod columns;
 #[cfg(test)]
 mod columns_tests;
+#[cfg(test)]
+mod compatibility;
 mod display;
 mod document;
 #[cfg(test)]
 mod document_tests;
 mod escape;
 pub mod fields;
+mod histogram;
 pub mod json;
 pub mod mode;
 mod number;

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use super::Error;
 use super::fields::position;
+use super::histogram;
 use crate::datasource::{DataSource, nearest};
 
 /// The field that holds what modes of a data source's own show.
@@ -29,6 +30,8 @@ pub enum Mode {
     Yaml,
     /// Nothing.
     None,
+    /// Counts in slots, as bars of stars.
+    Histogram,
     /// The text that an event is, of several lines: what a data source calls histogram, advise or raw.
     Text,
 }
@@ -45,6 +48,7 @@ impl Mode {
             Self::JsonPretty => "jsonpretty",
             Self::Yaml => "yaml",
             Self::None => "none",
+            Self::Histogram => "histogram",
             Self::Text => "text",
         }
     }
@@ -62,6 +66,9 @@ impl Mode {
             None => Self::ALL.map(|mode| mode.name().to_owned()).into(),
         };
         names.retain(|name| !name.is_empty());
+        if histogram::has(source) && !names.iter().any(|name| name == Self::Histogram.name()) {
+            names.insert(0, Self::Histogram.name().to_owned());
+        }
         // Whatever a data source can do, it can be kept quiet.
         if !names.iter().any(|name| name == Self::None.name()) {
             names.push(Self::None.name().to_owned());
@@ -79,6 +86,9 @@ impl Mode {
     fn of(source: &DataSource, name: &str) -> Option<Self> {
         if !Self::names_of(source).iter().any(|known| known == name) {
             return None;
+        }
+        if name == Self::Histogram.name() && histogram::has(source) {
+            return Some(Self::Histogram);
         }
         name.parse().ok().or_else(|| source.field(TEXT_FIELD).map(|_| Self::Text))
     }

@@ -3,7 +3,9 @@
 use std::borrow::Borrow;
 
 use super::mode::{self, Mode, TEXT_FIELD};
-use super::{Display, Error, columns::Columns, escape, fields, json::Json, yaml::Yaml};
+use super::{
+    Display, Error, columns::Columns, escape, fields, histogram::Histograms, json::Json, yaml::Yaml,
+};
 use crate::datasource::{Accessor, DataSource, Event, FieldId, SourceKind};
 
 /// Clears a terminal (ECMA-48): cursor to the top left corner, then erase the screen.
@@ -25,6 +27,7 @@ enum Format {
     Columns(Columns),
     Json(Json),
     Yaml(Yaml),
+    Histogram(Histograms),
     /// One field as it is, which is text of several lines.
     Text(Accessor),
     None,
@@ -68,6 +71,7 @@ impl Writer {
             Mode::Json => Format::Json(Json::new(source, fields)),
             Mode::JsonPretty => Format::Json(Json::pretty(source, fields)),
             Mode::Yaml => Format::Yaml(Yaml::new(source, fields)),
+            Mode::Histogram => Format::Histogram(Histograms::new(source)),
             Mode::Text => match source.field(TEXT_FIELD) {
                 Some(field) => Format::Text(source.accessor(field)),
                 None => Format::None,
@@ -136,7 +140,7 @@ impl Writer {
                 self.head(out);
             }
             Format::Json(json) => json.begin(out),
-            Format::Text(_) => out.extend_from_slice(self.clear),
+            Format::Text(_) | Format::Histogram(_) => out.extend_from_slice(self.clear),
             Format::Yaml(_) | Format::None => {}
         }
     }
@@ -149,6 +153,7 @@ impl Writer {
             Format::Json(json) if self.batches => json.element(event, out),
             Format::Json(json) => json.event(event, out),
             Format::Yaml(yaml) => yaml.event(event, out),
+            Format::Histogram(histograms) => histograms.add(event),
             Format::Text(field) => {
                 escape::text_lines(field.bytes(event), out);
                 out.push(b'\n');
@@ -159,10 +164,10 @@ impl Writer {
 
     /// Ends a batch.
     pub fn end(&mut self, out: &mut Vec<u8>) {
-        if let Format::Json(json) = &mut self.format
-            && self.batches
-        {
-            json.end(out);
+        match &mut self.format {
+            Format::Json(json) if self.batches => json.end(out),
+            Format::Histogram(histograms) => histograms.draw(out),
+            _ => {}
         }
     }
 

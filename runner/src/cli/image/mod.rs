@@ -56,7 +56,7 @@ pub fn run(matches: &ArgMatches, store: Option<&Path>, built_in: Option<&BuiltIn
     let open = || -> Result<Store> {
         Ok(match store {
             Some(path) => Store::open(path)?,
-            None => Store::open(Store::default_path()?)?,
+            None => Store::open(super::ig::store()?)?,
         })
     };
     let (out, log) = (&mut io::stdout().lock(), &mut io::stderr().lock());

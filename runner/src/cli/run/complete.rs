@@ -39,7 +39,7 @@ pub(in crate::cli) fn known(found: &Arguments) -> Command {
 
 /// The gadget, if it can be had without asking anybody. Nothing of it is run, so nobody's signature is needed.
 fn gadget(found: &Arguments, name: &str) -> Option<Gadget> {
-    let path = found.store().map(Into::into).or_else(|| Store::default_path().ok())?;
+    let path = found.store().map(Into::into).or_else(|| super::super::ig::store().ok())?;
     let mut store = Store::open(path).ok()?;
     let policy = Policy { verify: false, disallow_pulling: true, ..Policy::default() };
     let images = Images { pull: Pull::Never, policy, ..Images::default() };

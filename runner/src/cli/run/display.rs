@@ -9,8 +9,8 @@ use std::{
 use clap::ArgMatches;
 use nix::sys::signal::{SigSet, Signal};
 
-use super::super::terminal_width;
-use crate::output::{Display, Terminal};
+use super::super::{ig, terminal_width};
+use crate::output::{Display, Mode, Terminal};
 
 /// What the flags ask for.
 pub(super) fn display(matches: &ArgMatches) -> Display {
@@ -22,9 +22,12 @@ pub(super) fn display(matches: &ArgMatches) -> Display {
         // https://no-color.org: set and not empty.
         _ => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
+    let mode = text("output").unwrap_or_default();
+    // Those who pipe ig's JSON count on all of it.
+    let documents = ig::is_called() && mode.parse::<Mode>().is_ok_and(Mode::is_document);
     Display {
-        mode: text("output").unwrap_or_default(),
-        fields: text("fields"),
+        fields: text("fields").filter(|_| !documents),
+        mode,
         terminal: terminal_width().map(|columns| Arc::new(Terminal::new(columns))),
         colour,
     }

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use gadget::object::ParamType;
 
 use super::{
-    super::{containers, images, registry},
+    super::{containers, ig, images, registry},
     arrays,
 };
 use crate::{
@@ -35,6 +35,7 @@ pub(crate) fn command() -> Command {
 fn head() -> Command {
     Command::new("run")
         .about("Run a gadget")
+        .override_usage(format!("{} run [OPTIONS] [IMAGE] [-- <COMMAND>...]", ig::name()))
         .long_about(
             "Run a gadget: load its programs into the kernel, and show what they see\n\
              until Ctrl-C.\n\n\
@@ -161,6 +162,7 @@ fn shared(command: Command) -> Command {
         .args(images::policy_args().map(in_images))
         .arg(in_images(images::public_keys_arg()))
         .args(registry::flags())
+        .args(ig::flags::run())
         .arg(switch("oci-store-user", IMAGES, "Use the images of the user who called sudo"))
 }
 

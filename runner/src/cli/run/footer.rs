@@ -10,12 +10,12 @@ pub(super) fn say(summary: &Summary, out: &mut dyn Write) {
 }
 
 fn text(summary: &Summary) -> String {
-    let Loss { buffer_full, unknown_owner, no_room_for_owner, unheld_starts } = summary.loss;
+    let Loss { buffer_full, unread, unknown_owner, no_room_for_owner, unheld_starts } = summary.loss;
     let mut text = format!(
         "{} shown, {} filtered out, {} lost in {:.1} s\n",
         events(summary.written),
         summary.filtered,
-        buffer_full,
+        buffer_full.saturating_add(unread),
         summary.time.as_secs_f64()
     );
     if buffer_full > 0 {
@@ -23,6 +23,9 @@ fn text(summary: &Summary) -> String {
             "lost {}: they came faster than they could be written\n",
             events(buffer_full)
         ));
+    }
+    if unread > 0 {
+        text.push_str(&format!("lost {}: the terminal did not read them\n", events(unread)));
     }
     if unknown_owner > 0 {
         let left_out = events(unknown_owner);
@@ -74,7 +77,13 @@ mod tests {
     fn losses_are_told_by_reason() {
         let summary = Summary {
             written: 12,
-            loss: Loss { buffer_full: 1, unknown_owner: 2, no_room_for_owner: 1, unheld_starts: 2 },
+            loss: Loss {
+                buffer_full: 1,
+                unread: 3,
+                unknown_owner: 2,
+                no_room_for_owner: 1,
+                unheld_starts: 2,
+            },
             counters: vec![Counter {
                 title: "hellos without a name".into(),
                 values: vec![("no server name".into(), 3), ("cut off".into(), 4)],
@@ -82,8 +91,9 @@ mod tests {
             ..Summary::default()
         };
         insta::assert_snapshot!(text(&summary), @"
-        12 events shown, 0 filtered out, 1 lost in 0.0 s
+        12 events shown, 0 filtered out, 4 lost in 0.0 s
         lost 1 event: they came faster than they could be written
+        lost 3 events: the terminal did not read them
         left out 2 events: nobody knows which process they belong to
         1 socket has no known process: there are more than the table of owners holds
         container starts were not held, 2 times: the first events of those containers may be missing

@@ -7,17 +7,19 @@ mod display;
 mod flags;
 mod footer;
 mod manifest;
+mod mistakes;
+mod terminal;
 
 use std::{
     cell::OnceCell,
     ffi::OsString,
-    io,
+    io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -28,7 +30,7 @@ use nix::sys::{
     signal::{SigSet, Signal},
 };
 
-use super::{containers, images, places, progress::Bar};
+use super::{containers, ig, images, places, progress::Bar};
 use crate::{
     datasource::DataSource,
     ebpf,
@@ -41,6 +43,7 @@ pub(super) use arguments::Arguments;
 pub(super) use complete::known;
 pub(super) use flags::command;
 pub(super) use manifest::expand as with_manifest;
+use terminal::Patient;
 
 /// What is told, with `--verbose`, once all programs are attached.
 pub(in crate::cli) const RUNNING: &str = "running...";
@@ -48,12 +51,16 @@ pub(in crate::cli) const RUNNING: &str = "running...";
 /// `igx run`, from the arguments to the last event.
 pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitCode> {
     let globals = super::command();
+    anyhow::ensure!(
+        !ig::is_called() || nix::unistd::geteuid().is_root(),
+        "initializing runtime: ig must be run as root to be able to run eBPF programs"
+    );
     let Some(name) = &found.image else {
         // Help, or an error that names what is missing.
         globals.try_get_matches_from(args)?;
         return Ok(ExitCode::SUCCESS);
     };
-    super::start_log(found.verbose());
+    super::start_log(found.verbose(), found.has("quiet"));
     ebpf::capture_libbpf_log();
     // Threads inherit the mask: it stands before any is started.
     let stop = stop_signals().context("cannot listen for signals")?;
@@ -62,7 +69,11 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     }
     let (mut store, images) = store_and_images(found)?;
     // Not beside a store that belongs to somebody else, who could lead root's writing astray.
-    let own = if found.store_of_user() { Store::default_path()? } else { store.path().to_owned() };
+    let own = if found.store_of_user() || ig::is_called() {
+        Store::default_path()?
+    } else {
+        store.path().to_owned()
+    };
     let cache = places::cache(&own);
     let image = instance::resolve(&mut store, name, &images, &Pulling { name, bar: OnceCell::new() })?;
     drop(store);
@@ -72,15 +83,19 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
     let full =
         super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));
-    let matches = full.try_get_matches_from(args)?;
+    let matches = full.try_get_matches_from(args).map_err(mistakes::explained)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
     anyhow::ensure!(
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
+    ig::flags::check(matches)?;
     let summary = start(&gadget, &sources, matches, cache, stop.as_fd())?;
-    if !matches.get_flag("quiet") {
-        footer::say(&summary, &mut io::stderr());
+    if !matches.get_flag("quiet") && !ig::is_called() {
+        match Patient::open(&io::stderr(), stop.as_fd(), Some(Instant::now())) {
+            Some(mut terminal) => footer::say(&summary, &mut terminal),
+            None => footer::say(&summary, &mut io::stderr()),
+        }
     }
     Ok(summary.command.map_or(ExitCode::SUCCESS, |status| ExitCode::from(instance::exit_code(status))))
 }
@@ -89,7 +104,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
 fn store_and_images(found: &Arguments) -> anyhow::Result<(Store, Images)> {
     let mut images = images::images(found);
     if !found.store_of_user() {
-        let path = found.store().map(PathBuf::from).map_or_else(Store::default_path, Ok)?;
+        let path = found.store().map(PathBuf::from).map_or_else(ig::store, Ok)?;
         return Ok((Store::open(path)?, images));
     }
     anyhow::ensure!(
@@ -116,6 +131,9 @@ struct Pulling<'a> {
 
 impl Progress for Pulling<'_> {
     fn blobs(&self, count: usize, bytes: u64) {
+        if ig::is_called() {
+            return tracing::info!("Pulling {}...", self.name);
+        }
         eprintln!("Pulling {}...", self.name);
         self.bar.get_or_init(Bar::new).blobs(count, bytes);
     }
@@ -157,10 +175,16 @@ fn start(
     let mut notice = |notice: Notice<'_>| match notice {
         Notice::Running => tracing::debug!("{RUNNING}"),
         Notice::Warning(_) if quiet => {}
+        Notice::Warning(line) if ig::is_called() => tracing::warn!("{line}"),
         Notice::Warning(line) => eprintln!("{line}"),
     };
-    let summary = instance::run(gadget, &options, stop, &mut io::stdout().lock(), &mut notice)?;
-    Ok(summary)
+    let deadline = options.timeout.and_then(|time| Instant::now().checked_add(time));
+    let terminal = Patient::open(&io::stdout(), stop, deadline);
+    let mut out: Box<dyn Write> = match terminal {
+        Some(terminal) => Box::new(terminal),
+        None => Box::new(io::stdout().lock()),
+    };
+    Ok(instance::run(gadget, &options, stop, &mut *out, &mut notice)?)
 }
 
 /// A descriptor that is readable once somebody asks to stop. Whoever asks again does not want to wait: the process

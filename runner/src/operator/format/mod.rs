@@ -19,6 +19,8 @@ mod timestamp;
 mod zone;
 
 pub use syscall::{syscall_name, syscall_number};
+#[cfg(test)]
+pub(crate) use tests::shown;
 pub use timestamp::Times;
 
 use std::collections::BTreeSet;

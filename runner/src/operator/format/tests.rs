@@ -13,6 +13,22 @@ pub(super) fn rendered(render: Render, raw: u64) -> String {
     String::from_utf8(Accessor::new(place, kind).bytes(&event).to_vec()).unwrap()
 }
 
+/// What is shown for a number of the type `tag`.
+pub(crate) fn shown(tag: &str, raw: u64) -> String {
+    let formatters = [
+        signal::formatter(),
+        errno::formatter(),
+        syscall::formatter(),
+        bytes::formatter(),
+        duration::formatter(),
+        file_mode::formatter(),
+        file_flags::formatter(),
+    ];
+    let tags: Vec<_> = formatters.iter().map(|formatter| formatter.tag).collect();
+    let found = formatters.iter().find(|formatter| formatter.tag.trim_start_matches("type:") == tag);
+    rendered(found.unwrap_or_else(|| panic!("{tag} is none of {tags:?}")).render, raw)
+}
+
 fn source() -> DataSource {
     Source::new("open")
         .number("timestamp_raw", Scalar::Uint64, "gadget_timestamp")
