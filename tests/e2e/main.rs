@@ -21,6 +21,8 @@ mod output;
 mod peers;
 mod probes;
 mod publish;
+mod recall;
+mod recall_cases;
 mod registry;
 mod runtimes;
 mod second_gadget;

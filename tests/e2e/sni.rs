@@ -250,7 +250,14 @@ fn names_in_dtls_are_shown_with_their_process() {
     let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
     let mut command = Command::new("openssl");
-    command.args(["s_client", "-dtls1_2", "-servername", "dtls.e2e.example", "-connect", &address.to_string()]);
+    command.args([
+        "s_client",
+        "-dtls1_2",
+        "-servername",
+        "dtls.e2e.example",
+        "-connect",
+        &address.to_string(),
+    ]);
     let mut client = support::Process::start(&mut command);
     let event = run.event(|e| is(e, "dtls.e2e.example", "openssl"));
     assert_eq!((&event["proc"]["pid"], &event["transport"]), (&client.pid().into(), &"dtls".into()));
