@@ -90,33 +90,29 @@ APART int describe(struct __sk_buff *skb, __u64 where, __u32 place, __u32 transp
 		? NULL
 		: igx_socket_find(skb, &key, pkt.l3, ports, outgoing);
 	struct event *event = event_at(place);
-	struct random random;
 
 	if (!event || gadget_should_discard_data_by_netns(owner, skb->cb[0]))
 		return LEFT_OUT;
-	if (random_off && !all && !bpf_skb_load_bytes(skb, random_off, &random, sizeof(random)) &&
-	    seen_before(&random, owner))
-		return LEFT_OUT;
+	if (random_off && !all) {
+		struct random random;
+
+		if (!bpf_skb_load_bytes(skb, random_off, &random, sizeof(random)) &&
+		    seen_before(&random, owner))
+			return LEFT_OUT;
+	}
 	__builtin_memset(event, 0, sizeof(*event));
 	event->src.port = ports >> 16;
 	event->dst.port = ports;
 	event->src.proto_raw = event->dst.proto_raw = pkt.proto;
 	event->src.version = event->dst.version = pkt.version;
-	/* Both addresses lie side by side, so one load does. */
+	/* Not by way of the stack, of which all callers together have 512 bytes. */
 	if (pkt.version == 4) {
-		__u32 addrs[2];
-
-		if (bpf_skb_load_bytes(skb, pkt.l3 + 12, addrs, sizeof(addrs)))
+		if (bpf_skb_load_bytes(skb, pkt.l3 + 12, &event->src.addr_raw, 4) ||
+		    bpf_skb_load_bytes(skb, pkt.l3 + 16, &event->dst.addr_raw, 4))
 			return LEFT_OUT;
-		event->src.addr_raw.v4 = addrs[0];
-		event->dst.addr_raw.v4 = addrs[1];
-	} else {
-		__u64 addrs[4];
-
-		if (bpf_skb_load_bytes(skb, pkt.l3 + 8, addrs, sizeof(addrs)))
-			return LEFT_OUT;
-		__builtin_memcpy(&event->src.addr_raw, addrs, 16);
-		__builtin_memcpy(&event->dst.addr_raw, addrs + 2, 16);
+	} else if (bpf_skb_load_bytes(skb, pkt.l3 + 8, &event->src.addr_raw, 16) ||
+		   bpf_skb_load_bytes(skb, pkt.l3 + 24, &event->dst.addr_raw, 16)) {
+		return LEFT_OUT;
 	}
 	event->timestamp_raw = bpf_ktime_get_boot_ns();
 	event->netns_id = skb->cb[0];
@@ -204,7 +200,7 @@ APART int shown_before(__u32 place, __u32 owned)
 }
 
 /* Sends a hello that was gathered, with its bytes. */
-APART int send_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
+static __always_inline int send_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
 {
 	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
 	struct flow *flow = flow_at(place);
@@ -234,9 +230,21 @@ APART int send_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
 	return SNI_READ;
 }
 
-/* Puts a segment's payload where it belongs in its flow, and sends the hello if that makes it
- * whole. */
-APART int gather(struct __sk_buff *skb, __u64 where, __u64 span, __u32 seq, __u32 place)
+/* The same, and ends the flow. Not called by gather(), whose stack would come on top. */
+APART int finish(struct __sk_buff *skb, __u64 where, __u32 place)
+{
+	int reason = send_gathered(skb, where, place);
+	struct flow *flow = flow_at(place);
+
+	if (reason != SNI_READ)
+		gadget_count(&sni_unread, reason);
+	if (flow)
+		free_flow(flow);
+	return 0;
+}
+
+/* Puts a segment's payload where it belongs in its flow. 1: the hello is whole. */
+APART int gather(struct __sk_buff *skb, __u64 span, __u32 seq, __u32 place)
 {
 	__u32 off = span;
 	__u32 len = (span >> 32) - off;
@@ -261,8 +269,8 @@ APART int gather(struct __sk_buff *skb, __u64 where, __u64 span, __u32 seq, __u3
 	if (reason == SNI_SPLIT)
 		return 0;
 	if (reason == SNI_READ)
-		reason = send_gathered(skb, where, place);
-	if (reason != SNI_READ && reason != NO_HELLO)
+		return 1;
+	if (reason != NO_HELLO)
 		gadget_count(&sni_unread, reason);
 	free_flow(flow);
 	return 0;
@@ -377,7 +385,8 @@ static __always_inline void segment(struct __sk_buff *skb, struct packet *pkt)
 		place = start_flow(skb, where(pkt), seq - ahead);
 	if (!place)
 		return;
-	gather(skb, where(pkt), (__u64)pkt->end << 32 | pkt->payload, seq, place - 1);
+	if (gather(skb, (__u64)pkt->end << 32 | pkt->payload, seq, place - 1))
+		finish(skb, where(pkt), place - 1);
 }
 
 /* Sends the datagram from `span`'s lower half, its payload, to the upper one, its end. */
