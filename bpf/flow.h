@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * Where the pieces of split hellos wait for each other. A flow is one direction of a connection as
- * one network namespace sees it. Tables are of fixed size, less than 16 MiB together: a flow has a
+ * one network namespace sees it. Tables are of fixed size, less than 10 MiB together: a flow has a
  * small buffer, and is lent a large one if its hello turns out to need it.
  *
  * There is no timer: places of flows that are too old are taken back by those that come after, and
@@ -25,7 +25,7 @@ enum {
 	LARGE_SIZE = 16384,
 	/* So many bytes are copied at once, and a buffer has room for so many behind its end. */
 	PIECE = 512,
-	FLOWS = 3584,
+	FLOWS = 2048,
 	LARGE_BUFFERS = 128,
 	ISLANDS = 16, /* pieces behind a gap */
 	PROBES = 16,  /* places looked at for a free one */
@@ -254,6 +254,7 @@ static __always_inline __u32 find_place(__u64 now)
 	struct flow *flow;
 
 	waiting.hand = best + 1;
+#pragma clang loop unroll(disable)
 	for (int i = 1; i < PROBES; i++)
 		best = older_place(best, waiting.hand++ % FLOWS);
 	flow = flow_at(best);
@@ -281,6 +282,7 @@ APART int start_flow(struct __sk_buff *skb, __u64 where, __u32 base)
 	if (!share)
 		return 0;
 	if (share->flows >= SHARE_FLOWS) {
+#pragma clang loop unroll(disable)
 		for (int i = 0; i < PROBES; i++)
 			sweep(now);
 		gadget_count(&sni_unread, SNI_PEER_SHARE);
@@ -318,6 +320,7 @@ APART int find_flow(struct __sk_buff *skb, __u64 where, __u32 seq, __u32 begins)
 	__u32 place;
 	__s32 at;
 
+#pragma clang loop unroll(disable)
 	for (int i = 0; now > waiting.until && i < PROBES; i++)
 		sweep(now);
 	if (!flow_key(skb, &pkt, &key))
@@ -382,7 +385,7 @@ APART int lend_large_buffer(__u32 place, __u32 number)
 	share = bpf_map_lookup_elem(&sni_shares, &flow->share);
 	if (!share || share->large_buffers >= SHARE_LARGE_BUFFERS)
 		return 0;
-#pragma clang loop unroll(full)
+#pragma clang loop unroll_count(16)
 	for (int i = 0; i < SMALL_SIZE; i += 8)
 		*(__u64 *)(large->data + i) = *(__u64 *)(small->data + i);
 	large->flow = place + 1;

@@ -79,7 +79,7 @@ APART int overtook(struct __sk_buff *skb, __u32 l4, __u32 seq)
  * Where in a payload that begins with `word` the search for a hello may begin: behind as much of
  * the plain text as is certain. 0: such a payload is not searched. Servers are asked to speak TLS
  * in these ways: PROXY (versions 1 and 2), CONNECT, SOCKS 4 and 5, SMTP's STARTTLS, POP3's STLS,
- * FTP's AUTH, LDAP's StartTLS, and the SSLRequests of PostgreSQL and MySQL.
+ * FTP's AUTH, XMPP's and LDAP's StartTLS, and the SSLRequests of PostgreSQL and MySQL.
  */
 static __always_inline __u32 plain_text(struct __sk_buff *skb, __u32 payload, __u32 word)
 {
@@ -92,6 +92,7 @@ static __always_inline __u32 plain_text(struct __sk_buff *skb, __u32 payload, __
 	case 0x73746c73: /* stls */
 	case 0x41555448: /* AUTH */
 	case 0x61757468: /* auth */
+	case 0x3c737461: /* <sta */
 		return 6;
 	case 0x0d0a0d0a: /* PROXY, version 2: with its length */
 		return 16 + load_half(skb, payload + 14);

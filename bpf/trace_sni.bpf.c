@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #define GADGET_TYPE_NETWORKING
-#define GADGET_MAX_EVENT_SIZE 512
+#define GADGET_NO_BUF_RESERVE
 
 #include <gadget/types.h>
 #include <gadget/macros.h>
@@ -48,69 +48,82 @@ GADGET_PARAM(all);
 GADGET_PARAM(no_sni);
 GADGET_PARAM(ja4);
 
-/* Who sent or gets a packet, on this host. */
-struct sighted {
-	struct gadget_socket_value *owner;
-	__u32 ports;
-	bool outgoing;
+/* What describe() says. */
+enum {
+	LEFT_OUT, /* by filters, or because it was shown before */
+	WITHOUT_OWNER,
+	WITH_OWNER,
 };
 
-/* False: the filters leave it out. */
-static __always_inline bool sight(struct __sk_buff *skb, const struct packet *pkt,
-				  struct sighted *sighted)
+/* Where an event is put together: with its flow's bytes, if `place` is that of a flow (from 1), or
+ * else with the one datagram of this CPU. */
+static __always_inline struct event *event_at(__u32 place)
 {
-	bool outgoing = skb->pkt_type == GADGET_PACKET_OUTGOING;
-	__u32 ports = load_word(skb, pkt->l4);
-	struct gadget_socket_key key = {
-	    .netns = skb->cb[0],
-	    .family = pkt->version == 4 ? GADGET_AF_INET : GADGET_AF_INET6,
-	    .proto = pkt->proto,
-	    .port = outgoing ? ports >> 16 : ports,
-	};
+	struct small_buffer *small;
+	struct datagram *scratch;
+	__u32 at = place - 1;
 
-	sighted->ports = ports;
-	sighted->outgoing = outgoing;
-	sighted->owner = skb->pkt_type == GADGET_PACKET_OTHERHOST
-			     ? NULL
-			     : igx_socket_find(skb, &key, pkt->l3, ports, outgoing);
-	return !gadget_should_discard_data_by_netns(sighted->owner, skb->cb[0]);
+	if (place) {
+		small = bpf_map_lookup_elem(&sni_small, &at);
+		return small ? &small->event : NULL;
+	}
+	scratch = bpf_map_lookup_elem(&sni_datagram, &place);
+	return scratch ? &scratch->event : NULL;
 }
 
-/* Fills what is known of every hello; the rest is zero. */
-static __always_inline bool fill_event(struct __sk_buff *skb, const struct packet *pkt,
-				       const struct sighted *sighted, struct event *event)
+/* Fills the event at `place` with what is known of every hello; the rest is zero. `random_off`:
+ * where the packet has the hello's random bytes, 0 if nowhere. */
+APART int describe(struct __sk_buff *skb, __u64 where, __u32 place, __u32 transport,
+		   __u32 random_off)
 {
+	struct packet pkt = packet_at(where);
+	bool outgoing = skb->pkt_type == GADGET_PACKET_OUTGOING;
+	__u32 ports = load_word(skb, pkt.l4);
+	struct gadget_socket_key key = {
+	    .netns = skb->cb[0],
+	    .family = pkt.version == 4 ? GADGET_AF_INET : GADGET_AF_INET6,
+	    .proto = pkt.proto,
+	    .port = outgoing ? ports >> 16 : ports,
+	};
+	struct gadget_socket_value *owner =
+	    skb->pkt_type == GADGET_PACKET_OTHERHOST
+		? NULL
+		: igx_socket_find(skb, &key, pkt.l3, ports, outgoing);
+	struct event *event = event_at(place);
+
+	if (!event || gadget_should_discard_data_by_netns(owner, skb->cb[0]))
+		return LEFT_OUT;
+	if (random_off && !all) {
+		struct random random;
+
+		if (!bpf_skb_load_bytes(skb, random_off, &random, sizeof(random)) &&
+		    seen_before(&random, owner))
+			return LEFT_OUT;
+	}
 	__builtin_memset(event, 0, sizeof(*event));
-	event->src.port = sighted->ports >> 16;
-	event->dst.port = sighted->ports;
-	event->src.proto_raw = event->dst.proto_raw = pkt->proto;
-	event->src.version = event->dst.version = pkt->version;
-	/* Both addresses lie side by side, so one load does. */
-	if (pkt->version == 4) {
-		__u32 addrs[2];
-
-		if (bpf_skb_load_bytes(skb, pkt->l3 + 12, addrs, sizeof(addrs)))
-			return false;
-		event->src.addr_raw.v4 = addrs[0];
-		event->dst.addr_raw.v4 = addrs[1];
-	} else {
-		__u64 addrs[4];
-
-		if (bpf_skb_load_bytes(skb, pkt->l3 + 8, addrs, sizeof(addrs)))
-			return false;
-		__builtin_memcpy(&event->src.addr_raw, addrs, 16);
-		__builtin_memcpy(&event->dst.addr_raw, addrs + 2, 16);
+	event->src.port = ports >> 16;
+	event->dst.port = ports;
+	event->src.proto_raw = event->dst.proto_raw = pkt.proto;
+	event->src.version = event->dst.version = pkt.version;
+	/* Not by way of the stack, of which all callers together have 512 bytes. */
+	if (pkt.version == 4) {
+		if (bpf_skb_load_bytes(skb, pkt.l3 + 12, &event->src.addr_raw, 4) ||
+		    bpf_skb_load_bytes(skb, pkt.l3 + 16, &event->dst.addr_raw, 4))
+			return LEFT_OUT;
+	} else if (bpf_skb_load_bytes(skb, pkt.l3 + 8, &event->src.addr_raw, 16) ||
+		   bpf_skb_load_bytes(skb, pkt.l3 + 24, &event->dst.addr_raw, 16)) {
+		return LEFT_OUT;
 	}
 	event->timestamp_raw = bpf_ktime_get_boot_ns();
 	event->netns_id = skb->cb[0];
-	event->direction_raw = sighted->outgoing ? egress : ingress;
-	event->transport_raw = tcp;
-	event->owner_source_raw = igx_socket_source(sighted->owner);
+	event->direction_raw = outgoing ? egress : ingress;
+	event->transport_raw = transport;
+	event->owner_source_raw = igx_socket_source(owner);
 	event->segments = 1;
 	event->options =
 	    (all ? OPTION_ALL : 0) | (no_sni ? OPTION_NO_SNI : 0) | (ja4 ? OPTION_JA4 : 0);
-	gadget_process_populate_from_socket(sighted->owner, &event->proc);
-	return true;
+	gadget_process_populate_from_socket(owner, &event->proc);
+	return owner ? WITH_OWNER : WITHOUT_OWNER;
 }
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -128,6 +141,7 @@ static __always_inline bool ends_at(const char name[NAME_SIZE], __u32 len)
 	const __u64 ones = 0x0101010101010101;
 	const __u64 *words = (const __u64 *)name;
 
+#pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < NAME_SIZE / 8; i++) {
 		__u64 zeros = (words[i] - ones) & ~words[i] & (ones << 7);
 
@@ -153,59 +167,21 @@ static __always_inline enum sni_unread_reason load_name(struct __sk_buff *skb,
  * there is none if `len` is 0. */
 APART int report(struct __sk_buff *skb, __u64 where, __u32 payload, __u32 off, __u32 len)
 {
-	struct packet pkt = packet_at(where);
 	struct server_name name = {.off = off, .len = len};
+	__u32 random_off = payload + RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN;
+	__u32 described = describe(skb, where, 0, tcp, random_off);
 	enum sni_unread_reason reason = SNI_READ;
-	struct sighted sighted;
-	struct random random;
-	struct event *event;
+	struct event *event = event_at(0);
 
-	if (!sight(skb, &pkt, &sighted))
+	if (!event || described == LEFT_OUT)
 		return SNI_READ;
-	if (!all) {
-		/* A hello with a name is longer. */
-		if (bpf_skb_load_bytes(skb, payload + RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN,
-				       &random, sizeof(random)))
-			return SNI_NOT_LOADED;
-		if (seen_before(&random, sighted.owner != NULL))
-			return SNI_READ;
-	}
-	event = gadget_reserve_buf(&events, sizeof(*event));
-	if (!event)
-		return SNI_READ;
-	if (!fill_event(skb, &pkt, &sighted, event))
-		reason = SNI_NOT_LOADED;
-	else if (len)
+	if (len)
 		reason = load_name(skb, &name, event->name);
 	else
 		event->name_status_raw = no_name;
-	if (reason != SNI_READ) {
-		gadget_discard_buf(event);
-		return reason;
-	}
-	gadget_submit_buf(skb, &events, event, sizeof(*event));
-	return SNI_READ;
-}
-
-enum {
-	LEFT_OUT, /* by filters */
-	WITHOUT_OWNER,
-	WITH_OWNER,
-};
-
-/* Fills the event of a hello that was gathered, from the packet that made it whole. */
-APART int describe_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
-{
-	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
-	struct packet pkt = packet_at(where);
-	struct flow *flow = flow_at(place);
-	struct sighted sighted;
-
-	if (!small || !flow || !sight(skb, &pkt, &sighted) ||
-	    !fill_event(skb, &pkt, &sighted, &small->event))
-		return LEFT_OUT;
-	small->event.segments = flow->segments > 255 ? 255 : flow->segments;
-	return sighted.owner ? WITH_OWNER : WITHOUT_OWNER;
+	if (reason == SNI_READ)
+		gadget_output_buf(skb, &events, event, sizeof(*event));
+	return reason;
 }
 
 /* Whether a hello that was gathered has been shown already. */
@@ -224,17 +200,18 @@ APART int shown_before(__u32 place, __u32 owned)
 }
 
 /* Sends a hello that was gathered, with its bytes. */
-APART int send_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
+static __always_inline int send_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
 {
 	struct small_buffer *small = bpf_map_lookup_elem(&sni_small, &place);
 	struct flow *flow = flow_at(place);
 	struct large_buffer *large;
-	__u32 described = describe_gathered(skb, where, place);
+	__u32 described = describe(skb, where, place + 1, tcp, 0);
 	__u32 lent;
 
 	if (!small || !flow || described == LEFT_OUT ||
 	    (!all && shown_before(place, described == WITH_OWNER)))
 		return SNI_READ;
+	small->event.segments = flow->segments > 255 ? 255 : flow->segments;
 	if (!flow->large) {
 		gadget_output_buf(skb, &events, small,
 				  sizeof(struct event) +
@@ -253,9 +230,21 @@ APART int send_gathered(struct __sk_buff *skb, __u64 where, __u32 place)
 	return SNI_READ;
 }
 
-/* Puts a segment's payload where it belongs in its flow, and sends the hello if that makes it
- * whole. */
-APART int gather(struct __sk_buff *skb, __u64 where, __u64 span, __u32 seq, __u32 place)
+/* The same, and ends the flow. Not called by gather(), whose stack would come on top. */
+APART int finish(struct __sk_buff *skb, __u64 where, __u32 place)
+{
+	int reason = send_gathered(skb, where, place);
+	struct flow *flow = flow_at(place);
+
+	if (reason != SNI_READ)
+		gadget_count(&sni_unread, reason);
+	if (flow)
+		free_flow(flow);
+	return 0;
+}
+
+/* Puts a segment's payload where it belongs in its flow. 1: the hello is whole. */
+APART int gather(struct __sk_buff *skb, __u64 span, __u32 seq, __u32 place)
 {
 	__u32 off = span;
 	__u32 len = (span >> 32) - off;
@@ -280,8 +269,8 @@ APART int gather(struct __sk_buff *skb, __u64 where, __u64 span, __u32 seq, __u3
 	if (reason == SNI_SPLIT)
 		return 0;
 	if (reason == SNI_READ)
-		reason = send_gathered(skb, where, place);
-	if (reason != SNI_READ && reason != NO_HELLO)
+		return 1;
+	if (reason != NO_HELLO)
 		gadget_count(&sni_unread, reason);
 	free_flow(flow);
 	return 0;
@@ -396,25 +385,22 @@ static __always_inline void segment(struct __sk_buff *skb, struct packet *pkt)
 		place = start_flow(skb, where(pkt), seq - ahead);
 	if (!place)
 		return;
-	gather(skb, where(pkt), (__u64)pkt->end << 32 | pkt->payload, seq, place - 1);
+	if (gather(skb, (__u64)pkt->end << 32 | pkt->payload, seq, place - 1))
+		finish(skb, where(pkt), place - 1);
 }
 
 /* Sends the datagram from `span`'s lower half, its payload, to the upper one, its end. */
 APART int send_datagram(struct __sk_buff *skb, __u64 where, __u64 span, __u32 transport)
 {
-	struct packet pkt = packet_at(where);
 	__u32 payload = span;
 	__u32 len = (span >> 32) - payload;
+	__u32 described = describe(skb, where, 0, transport, 0);
 	struct datagram *datagram;
-	struct sighted sighted;
 	__u32 zero = 0;
 
-	if (!sight(skb, &pkt, &sighted))
-		return 0;
 	datagram = bpf_map_lookup_elem(&sni_datagram, &zero);
-	if (!datagram || !fill_event(skb, &pkt, &sighted, &datagram->event))
+	if (!datagram || described == LEFT_OUT)
 		return 0;
-	datagram->event.transport_raw = transport;
 	datagram->event.datagram_size = skb->gso_size;
 	if (len > DATAGRAM_SIZE)
 		len = DATAGRAM_SIZE;

@@ -134,9 +134,22 @@ pub(crate) fn report(result: Result) -> i32 {
 /// `igxDataSourceCallback`, called in place of `dataSourceCallback`, whose result 1 discards the event.
 ///
 /// On other targets than WebAssembly it only checks that the type is a [`Guest`](crate::Guest).
+///
+/// `export!(Guest, without post_stop)` leaves that step out. Other hosts cannot call it once their run was cancelled, and
+/// say at the end of such a run that it failed.
 #[macro_export]
 macro_rules! export {
     ($guest:ty) => {
+        $crate::export!($guest, without post_stop);
+        const _: () = {
+            #[cfg(target_family = "wasm")]
+            #[unsafe(export_name = "gadgetPostStop")]
+            extern "C" fn post_stop() -> i32 {
+                $crate::life::export_step($crate::life::Step::PostStop)
+            }
+        };
+    };
+    ($guest:ty, without post_stop) => {
         const _: () = {
             const fn is_guest<G: $crate::Guest>() {}
             is_guest::<$guest>();
@@ -175,12 +188,6 @@ macro_rules! export {
             #[unsafe(export_name = "gadgetStop")]
             extern "C" fn stop() -> i32 {
                 $crate::life::export_step($crate::life::Step::Stop)
-            }
-
-            #[cfg(target_family = "wasm")]
-            #[unsafe(export_name = "gadgetPostStop")]
-            extern "C" fn post_stop() -> i32 {
-                $crate::life::export_step($crate::life::Step::PostStop)
             }
 
             #[cfg(target_family = "wasm")]

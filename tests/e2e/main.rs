@@ -22,6 +22,8 @@ mod output;
 mod peers;
 mod probes;
 mod publish;
+mod recall;
+mod recall_cases;
 mod registry;
 mod runtimes;
 mod second_gadget;

@@ -225,3 +225,43 @@ fn names_in_quic_are_shown_with_their_process() {
     }
     run.stop();
 }
+
+#[test]
+fn a_quic_connection_that_is_told_to_retry_is_one_line() {
+    let igx = Igx::new();
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json", "-F", "name~retry.example"]);
+    for file in ["aioquic-retry.bin", "aioquic-big-retry.bin"] {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (who, datagram) in datagrams(file) {
+            let (from, to) = if who == b'c' { (&client, &server) } else { (&server, &client) };
+            from.send_to(&datagram, to.local_addr().unwrap()).unwrap();
+        }
+    }
+    let found = [run.event(|_| true), run.event(|_| true)];
+    assert_eq!(found.map(|e| e["name"].clone()), ["aioquic-retry.example", "aioquic-big-retry.example"]);
+    assert_eq!(run.stop(), Vec::<String>::new());
+}
+
+#[test]
+fn names_in_dtls_are_shown_with_their_process() {
+    let igx = Igx::new();
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+    let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let mut command = Command::new("openssl");
+    command.args([
+        "s_client",
+        "-dtls1_2",
+        "-servername",
+        "dtls.e2e.example",
+        "-connect",
+        &address.to_string(),
+    ]);
+    let mut client = support::Process::start(&mut command);
+    let event = run.event(|e| is(e, "dtls.e2e.example", "openssl"));
+    assert_eq!((&event["proc"]["pid"], &event["transport"]), (&client.pid().into(), &"dtls".into()));
+    assert_eq!((&event["dst"]["port"], &event["tls_version"]), (&address.port().into(), &0xfefd.into()));
+    let _ = client.0.kill();
+    run.stop();
+}

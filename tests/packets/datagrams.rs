@@ -23,13 +23,15 @@ fn over_ipv4(datagram: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn client_initials_and_dtls_hellos_travel_whole() {
+fn client_initials_retries_and_dtls_hellos_travel_whole() {
     let tap = Tap::new();
     let datagrams = [
         (1, quic(0xc3, 1, 1200)),
         (1, quic(0xcf, 1, 1350)),
         (1, quic(0xd1, 0x6b33_43cf, 1252)),
         (1, quic(0xc0, 1, 2400)),
+        (1, quic(0xf3, 1, 100)),           // a Retry
+        (1, quic(0xc3, 0x6b33_43cf, 100)), // one of version 2
         (2, dtls(0xfd, 0, 1)),
         (2, dtls(0xff, 0, 1)),
     ];
@@ -56,7 +58,7 @@ fn other_datagrams_stay_where_they_are() {
         quic(0xe3, 1, 1200),           // a Handshake packet
         quic(0x43, 1, 1200),           // a short header
         quic(0xc3, 0, 1200),           // version negotiation
-        quic(0xc3, 0x6b33_43cf, 1200), // a Retry of version 2
+        quic(0xf3, 0x6b33_43cf, 1200), // a Handshake packet of version 2
         dtls(0xfd, 1, 1),              // encrypted
         dtls(0xfd, 0, 2),              // a ServerHello
         vec![0; 1400],

@@ -161,7 +161,7 @@ fn by_container(host_netns: u32, target_pid: u32) -> Tap {
     Tap::with(|open| {
         let params = open.maps.rodata_data.as_mut().unwrap();
         params.gadget_filter_by_mntns = true;
-        params.gadget_var_host_netns = host_netns;
+        params.igx_host_netns = host_netns;
         params.targ_pid = target_pid;
     })
 }

@@ -204,13 +204,16 @@ fn a_hello_behind_plain_text_in_the_same_segment() {
     let hello = Hello::named(b"behind.example").record();
     let ssl_request = [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f];
     let proxy2 = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &[0x16; 12]].concat();
-    let openings: [&[u8]; 9] = [
+    let ldap = [b"\x30\x1d\x02\x01\x01\x77\x18\x80\x16".as_slice(), b"1.3.6.1.4.1.1466.20037"].concat();
+    let openings: [&[u8]; 11] = [
         b"PROXY TCP4 192.0.2.1 192.0.2.2 45678 443\r\n",
         &proxy2,
         b"CONNECT behind.example:443 HTTP/1.1\r\nHost: behind.example:443\r\nUser-Agent: curl/8.5.0\r\n\r\n",
         b"STARTTLS\r\n",
         b"STLS\r\n",
         b"AUTH TLS\r\n",
+        b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+        &ldap,
         &ssl_request,
         &[5, 1, 0, 1, 192, 0, 2, 1, 1, 0xbb],
         &[4, 1, 1, 0xbb, 192, 0, 2, 1, 0],

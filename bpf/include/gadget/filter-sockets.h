@@ -15,8 +15,9 @@ struct {
 	__type(value, __u64);
 } gadget_unowned SEC(".maps");
 
-/* Inode of the host's network namespace, set by the runner; 0: not known. */
-const volatile __u32 gadget_var_host_netns = 0;
+/* Inode of the host's network namespace, set by igx; 0: not known. No `gadget_var_`: ig fails for
+ * such a variable that it has no value for. */
+const volatile __u32 igx_host_netns = 0;
 
 /* Whether an event of the process behind a socket is not wanted. No owner matches no filter. */
 static __always_inline bool
@@ -44,7 +45,7 @@ gadget_should_discard_data_by_netns(const struct gadget_socket_value *value, gad
 
 	if (value || !discard)
 		return discard;
-	if (!gadget_filters_by_process() && gadget_var_host_netns && netns != gadget_var_host_netns)
+	if (!gadget_filters_by_process() && igx_host_netns && netns != igx_host_netns)
 		return false;
 	gadget_count(&gadget_unowned, 0);
 	return true;

@@ -46,7 +46,7 @@ struct {
 } igx_sockets SEC(".maps");
 
 /* Inode of the host's network namespace if the map is filled, set by igx; otherwise 0. */
-const volatile __u32 gadget_var_igx_sockets_host = 0;
+const volatile __u32 igx_sockets_host = 0;
 
 static __always_inline enum igx_socket_source
 igx_socket_source(const struct gadget_socket_value *value)
@@ -91,14 +91,14 @@ static __always_inline struct gadget_socket_value *igx_socket_find(struct __sk_b
 	};
 	struct gadget_socket_value *value;
 
-	if (!gadget_var_igx_sockets_host)
+	if (!igx_sockets_host)
 		return gadget_socket_find(key);
 	if (igx_load_addresses(skb, l3, key->family == GADGET_AF_INET, &exact, outgoing)) {
 		value = bpf_map_lookup_elem(&igx_sockets, &exact);
 		if (value)
 			return value;
 	}
-	if (key->proto == GADGET_IPPROTO_TCP && key->netns == gadget_var_igx_sockets_host)
+	if (key->proto == GADGET_IPPROTO_TCP && key->netns == igx_sockets_host)
 		return NULL;
 	return gadget_socket_find(key);
 }

@@ -114,13 +114,14 @@ impl Datagrams {
         }
     }
 
-    /// The direction of the connection, as one tap sees it.
+    /// The direction of the connection, as one tap sees it: what is sent here and answered there is one connection
+    /// at the client's tap, and the same the other way round another one at the server's.
     fn flow(&self, event: &Event) -> Result<Option<Flow>> {
         let (source, destination) = (self.ends.source.get(event)?, self.ends.destination.get(event)?);
-        let direction = u64::from(self.ends.direction.get(event)?);
-        let namespace = u64::from(self.ends.netns.get(event)?) | direction << 32;
+        let ingress = self.ends.direction.get(event)? != 0;
+        let netns = u64::from(self.ends.netns.get(event)?);
         Ok(address(&source).zip(address(&destination)).map(|(source, destination)| Flow {
-            namespace,
+            namespace: netns | u64::from(ingress != (source > destination)) << 32,
             source: source.into(),
             destination: destination.into(),
         }))

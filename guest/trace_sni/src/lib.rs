@@ -48,7 +48,7 @@ impl Guest for TraceSni {
     }
 }
 
-gadget_guest::export!(TraceSni);
+gadget_guest::export!(TraceSni, without post_stop);
 
 /// Fills events of hellos that were gathered.
 fn gathered(sni: &DataSource, unread: Rc<RefCell<Unread>>) -> Result {

@@ -24,13 +24,13 @@ const SOCKETS_MAP: &str = "gadget_sockets";
 const CONNECTIONS_MAP: &str = "igx_sockets";
 
 /// Set to the inode of the host's network namespace where that map knows every connection.
-const CONNECTIONS_HOST: &str = "gadget_var_igx_sockets_host";
+const CONNECTIONS_HOST: &str = "igx_sockets_host";
 
 /// Set when only the mount namespaces in [`FILTER_MAP`] are shown.
 const FILTER_FLAG: &str = "gadget_filter_by_mntns";
 
 /// Set to the inode of the host's network namespace.
-const HOST_NETNS: &str = "gadget_var_host_netns";
+const HOST_NETNS: &str = "igx_host_netns";
 
 /// What a run has in the kernel before anything of the gadget is attached.
 pub(super) struct Loaded {
