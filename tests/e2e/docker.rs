@@ -216,7 +216,8 @@ fn with_host_containers_and_processes_are_both_shown() {
     let docker = Docker::start();
     let igx = Igx::new();
     let container = docker.idle("test-trace-sni");
-    let mut run = igx.run(&["trace_sni", "--host", "-o", "json", "--docker-socketpath", &docker.socket]);
+    let args = ["trace_sni", "--host", "--all", "-o", "json", "--docker-socketpath", &docker.socket];
+    let mut run = igx.run(&args);
     container.handshake("both.e2e.example");
     let server = docker.server.process.pid();
     run.events(&[

@@ -427,8 +427,8 @@ fn a_start_and_an_end_are_told_as_they_come() {
     let image = Image::new();
     let name = image.name("watched");
     let mut watch = igx.command(&["list-containers", "--watch", "-o", "json", "-c", &name]);
-    let mut child = watch.stdout(Stdio::piped()).spawn().unwrap();
-    let mut told = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| {
+    let mut child = Process(watch.stdout(Stdio::piped()).spawn().unwrap());
+    let mut told = BufReader::new(child.0.stdout.take().unwrap()).lines().map(|line| {
         let line = line.unwrap();
         serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     });
@@ -441,8 +441,8 @@ fn a_start_and_an_end_are_told_as_they_come() {
     assert_eq!(created["container"]["runtime"]["runtimeName"], "runc");
     drop(plain);
     assert_eq!(told.next().unwrap()["event"], "DELETED");
-    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
-    assert!(child.wait().unwrap().success());
+    kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert!(child.0.wait().unwrap().success());
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Sharer {
 #[test]
 fn processes_that_share_a_port_are_told_apart() {
     let igx = Igx::new();
-    let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+    let mut run = igx.run(&["trace_sni", "--host", "--all", "-o", "json"]);
     let first = Sharer::start(0);
     let port = first.lines.recv_timeout(PATIENCE).unwrap();
     let second = Sharer::start(port);
@@ -121,7 +121,7 @@ impl Drop for Forwarded {
 fn what_the_host_forwards_is_nobodys_though_a_process_has_the_port() {
     let _forwarded = Forwarded::start();
     let igx = Igx::new();
-    let mut run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+    let mut run = igx.run(&["trace_sni", "--host", "--all", "-o", "json"]);
     // This very process listens on the port that the other one is asked at.
     let here = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
     let port = here.local_addr().unwrap().port();

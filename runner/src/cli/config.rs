@@ -85,7 +85,9 @@ fn quoted(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::command as igx, *};
+    #[cfg(feature = "ebpf")]
+    use super::super::command as igx;
+    use super::*;
 
     #[cfg(feature = "ebpf")]
     #[test]

@@ -17,6 +17,7 @@ mod registry;
 #[cfg(feature = "ebpf")]
 mod run;
 mod settings;
+mod text;
 
 use std::{
     ffi::OsString,

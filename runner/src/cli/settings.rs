@@ -245,7 +245,9 @@ fn called<'a>(args: &[OsString], igx: &'a Command) -> Option<(usize, &'a Command
     found
 }
 
+// What can be set is mostly of runs.
 #[cfg(test)]
+#[cfg(feature = "ebpf")]
 mod tests {
     use super::{super::command, *};
 
@@ -263,7 +265,6 @@ mod tests {
         args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
-    #[cfg(feature = "ebpf")]
     #[test]
     fn flags_win_over_the_environment_which_wins_over_the_file() {
         let file = "run: {output: json, fields: [a, b]}\nverify-image: false\nverbose: true\n";
@@ -287,7 +288,6 @@ mod tests {
         assert_eq!(run(&[], "igx"), "igx");
     }
 
-    #[cfg(feature = "ebpf")]
     #[test]
     fn mistakes_in_the_file_are_told() {
         let error = |file: &str| format!("{:#}", settings(file, &[]).unwrap_err());

@@ -3,14 +3,12 @@
 
 #![allow(unsafe_code, reason = "libbpf-rs does not tell where a map will be pinned before it is")]
 
-use std::{io, thread};
+use std::io;
 
 use libbpf_rs::{AsRawLibbpf, OpenMap};
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-    sys::statfs::{BPF_FS_MAGIC, statfs},
-};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use super::private_mount::with_mount;
 
 /// Where libbpf pins maps.
 const PLACE: &str = "/sys/fs/bpf";
@@ -26,16 +24,5 @@ pub(super) fn with_bpffs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result
     if statfs(PLACE).is_ok_and(|place| place.filesystem_type() == BPF_FS_MAGIC) {
         return Ok(work());
     }
-    thread::scope(|scope| {
-        let own = scope.spawn(|| {
-            // Only this thread leaves the mount namespace; what it loads stays when it ends.
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            let none = None::<&str>;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-            mount(Some("bpf"), PLACE, Some("bpf"), MsFlags::empty(), none)?;
-            Ok(work())
-        });
-        own.join()
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that mounts the BPF file system ended")))
-    })
+    with_mount("bpf", PLACE, work)
 }

@@ -9,6 +9,7 @@ pub mod kernel_btf;
 pub mod load;
 pub mod param;
 pub(crate) mod perf_ring;
+mod private_mount;
 pub mod reader;
 mod ring;
 pub mod socket_filter;

@@ -1,11 +1,8 @@
 //! tracefs, in which the kernel says its tracepoints' numbers: where nobody mounted it, it is mounted for one thread.
 
-use std::{io, path::Path, thread};
+use std::{io, path::Path};
 
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
+use super::private_mount::with_mount;
 
 /// Where libbpf looks for tracefs.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
@@ -15,17 +12,7 @@ pub(super) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Resu
     if PLACES.iter().any(|place| Path::new(place).join("events").exists()) {
         return Ok(work());
     }
-    thread::scope(|scope| {
-        let own = scope.spawn(|| {
-            // Only this thread leaves the mount namespace; what it attaches stays when it ends.
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            let none = None::<&str>;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-            mount(Some("tracefs"), PLACES[0], Some("tracefs"), MsFlags::empty(), none)?;
-            Ok(work())
-        });
-        own.join().unwrap_or_else(|_| Err(io::Error::other("the thread that mounts tracefs ended")))
-    })
+    with_mount("tracefs", PLACES[0], work)
 }
 
 /// Reads a file of tracefs; `path` is relative to where it is mounted.

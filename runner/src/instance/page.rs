@@ -12,6 +12,8 @@ pub(super) struct Page {
     pub(super) table: Option<usize>,
     /// Events that may still be written.
     pub(super) left: u64,
+    /// Whether no data source is shown at all. Otherwise, events of those that are not shown do not count.
+    pub(super) silent: bool,
     terminal: Option<Arc<Terminal>>,
     columns: u16,
 }
@@ -20,14 +22,14 @@ impl Page {
     pub(super) fn new(options: &Options) -> Self {
         let terminal = options.display.terminal.clone();
         let columns = terminal.as_ref().map_or(0, |terminal| terminal.columns());
-        Self { table: None, left: options.count.unwrap_or(u64::MAX), terminal, columns }
+        Self { table: None, left: options.count.unwrap_or(u64::MAX), silent: false, terminal, columns }
     }
 
-    /// Makes way for an event or a batch of data source `at`; `false` if none is wanted any more. Of several tables,
-    /// the one that goes on after another has its header again.
+    /// Makes way for an event or a batch of data source `at`; `false` if it is not wanted, or none is any more. Of several
+    /// tables, the one that goes on after another has its header again.
     #[inline]
     pub(super) fn turn(&mut self, at: usize, writer: &mut Writer, out: &mut Vec<u8>) -> bool {
-        if self.left == 0 {
+        if self.left == 0 || (!writer.shows() && !self.silent) {
             return false;
         }
         self.left -= 1;

@@ -159,7 +159,9 @@ pub(super) fn prepare(
         list.iter_mut().zip(&data).for_each(|(pipeline, data)| pipeline.writer.set_title(&data.name));
     }
     let guest = guest.map(|guest| Rc::new(RefCell::new(guest)));
-    Ok(Pipelines { list, guest, page: Page::new(options), of_everybody })
+    let mut page = Page::new(options);
+    page.silent = list.iter().all(|pipeline| !pipeline.writer.shows());
+    Ok(Pipelines { list, guest, page, of_everybody })
 }
 
 /// Adds what sorts and cuts the batches of the data sources that have any.

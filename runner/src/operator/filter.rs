@@ -3,13 +3,11 @@
 //! A rule is a field, an operator and a value. Rules are separated by commas; `\,` is a comma within a value. Any other
 //! backslash is itself, so that regular expressions keep theirs.
 
-use std::cmp::Ordering;
-
 use regex::bytes::Regex;
 
 use crate::datasource::{Accessor, DataSource, Event, FieldId, Kind, Scalar, UnknownField, Value};
 
-use super::{Operator, Verdict, pattern};
+use super::{Operator, Verdict, comparison::Comparison, pattern};
 
 /// Why a filter cannot be used. Each message quotes the rule.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +53,6 @@ enum Test {
     Text(Comparison, Vec<u8>),
     Matches(Regex),
     MatchesNot(Regex),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Comparison {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
 }
 
 enum Operation {
@@ -269,21 +257,6 @@ impl Test {
             (Self::MatchesNot(regex), Value::Text(v)) => !regex.is_match(v),
             // An accessor gives values of its kind, so nothing else comes here.
             _ => false,
-        }
-    }
-}
-
-impl Comparison {
-    /// Whether the comparison holds for values of this order; values without order (NaN) are unequal.
-    #[inline]
-    fn holds(self, order: Option<Ordering>) -> bool {
-        match self {
-            Self::Equal => order == Some(Ordering::Equal),
-            Self::NotEqual => order != Some(Ordering::Equal),
-            Self::Less => order == Some(Ordering::Less),
-            Self::LessOrEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-            Self::Greater => order == Some(Ordering::Greater),
-            Self::GreaterOrEqual => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
         }
     }
 }

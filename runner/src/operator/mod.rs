@@ -5,6 +5,7 @@
 //! neither allocates nor looks up a name nor enters the kernel. Operators run in the order in which they were
 //! attached, and none knows another: what they share are the fields' tags and annotations.
 
+mod comparison;
 pub mod enrich;
 pub mod enums;
 pub mod expression;

@@ -88,6 +88,11 @@ impl Writer {
         matches!(self.format, Format::Columns(_))
     }
 
+    /// Whether it writes anything.
+    pub fn shows(&self) -> bool {
+        !matches!(self.format, Format::None)
+    }
+
     /// Heads the table by `title`, to be told from others.
     pub fn set_title(&mut self, title: &str) {
         self.title = Some(title.to_owned());

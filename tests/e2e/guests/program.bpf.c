@@ -34,11 +34,13 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH_OF_MAPS);
 	__uint(max_entries, 1);
 	__type(key, __u32);
+	/* clang-format off */
 	__array(values, struct {
 		__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
 		__uint(key_size, sizeof(__u32));
 		__uint(value_size, sizeof(__u32));
 	});
+	/* clang-format on */
 } recorders SEC(".maps");
 
 /* What the kernel hands to syscalls/sys_enter_*: include/trace/events/syscalls.h. */
@@ -77,7 +79,8 @@ send:
 		*count += 1;
 	recorder = bpf_map_lookup_elem(&recorders, &zero);
 	if (recorder)
-		bpf_perf_event_output(ctx, recorder, BPF_F_CURRENT_CPU, &all.event, sizeof(all.event));
+		bpf_perf_event_output(ctx, recorder, BPF_F_CURRENT_CPU, &all.event,
+				      sizeof(all.event));
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 //! `image check`: is every byte in the store the one that was meant?
 
-use super::{list::printable, prune};
+use super::prune;
+use crate::cli::text::printable;
 use crate::cli::{progress::Bar, registry};
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};

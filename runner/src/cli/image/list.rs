@@ -1,6 +1,7 @@
 //! `image list`: what is in the store.
 
 use super::BuiltIn;
+use crate::cli::text::{columns, cut, printable};
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use gadget::{
@@ -10,7 +11,6 @@ use gadget::{
 };
 use serde::Serialize;
 use std::{borrow::Cow, io::Write, mem::ManuallyDrop, time::SystemTime};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Digits of a digest that are enough for people.
 const SHORT_DIGEST: usize = 12;
@@ -178,47 +178,12 @@ pub(super) fn table(rows: &[Row], short: Option<Short>) -> String {
     text
 }
 
-/// Columns that a text takes on a terminal. Nearly all that is listed is ASCII, for which no table is needed.
-fn columns(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.width() }
-}
-
-/// Leaves the middle out of what is wider than `width`: a name tells most at its ends.
-pub(in crate::cli) fn cut(text: &mut Cow<'_, str>, width: usize) {
-    if columns(text) <= width {
-        return;
-    }
-    let kept = width.saturating_sub(1);
-    let take = |chars: &mut dyn Iterator<Item = char>, room: usize| {
-        let mut left = room;
-        let fits = |c: &char| match left.checked_sub(c.width().unwrap_or(0)) {
-            Some(less) => {
-                left = less;
-                true
-            }
-            None => false,
-        };
-        chars.take_while(fits).collect::<String>()
-    };
-    let start = take(&mut text.chars(), kept / 2);
-    let end = take(&mut text.chars().rev(), kept - kept / 2);
-    *text = format!("{start}…{}", end.chars().rev().collect::<String>()).into();
-}
-
 fn trust(trust: Trust) -> &'static str {
     match trust {
         Trust::BuiltIn => "built in",
         Trust::BuiltHere => "built here",
         Trust::Unverified => "unverified",
     }
-}
-
-/// Text of an image must not steer the terminal.
-pub(in crate::cli) fn printable(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return text.into();
-    }
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn or_dash(cell: &str) -> Cow<'_, str> {

@@ -22,8 +22,6 @@ mod test;
 mod tests;
 mod verify;
 
-pub(super) use list::{cut, printable};
-
 use anyhow::{Result, bail};
 use clap::{ArgMatches, Command};
 use gadget::{image::GadgetImage, store::Store};

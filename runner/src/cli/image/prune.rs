@@ -24,7 +24,7 @@ pub(super) fn run(store: &mut Store, log: &mut impl Write) -> Result<()> {
 pub(super) fn told(pruned: &Pruned) -> String {
     let mut text = String::new();
     for digest in &pruned.entries {
-        text += &format!("Removed {}\n", super::list::printable(digest));
+        text += &format!("Removed {}\n", crate::cli::text::printable(digest));
     }
     if pruned.stages > 0 {
         text += &format!("Cleared away {} interrupted downloads or imports\n", pruned.stages);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::super::image::{cut, printable};
+use super::super::text::{cut, printable};
 use super::record::{Change, Record};
 
 /// Blanks between columns.

@@ -109,8 +109,10 @@ fn named_by(path: &Path) -> Option<(&str, &'static str)> {
         "docker"
     } else if root.is_some_and(|root| root == "runc") && path.to_str()?.contains("/containerd/") {
         "containerd"
+    } else if namespace.is_some_and(|name| name == "crun") {
+        "crun"
     } else {
-        "unknown"
+        "runc"
     };
     Some((id, runtime))
 }
@@ -122,7 +124,8 @@ mod tests {
     #[test]
     fn the_state_folder_names_container_and_runtime() {
         let of = |path| named_by(Path::new(path));
-        assert_eq!(of("/run/runc/web/exec.fifo"), Some(("web", "unknown")));
+        assert_eq!(of("/run/runc/web/exec.fifo"), Some(("web", "runc")));
+        assert_eq!(of("/run/crun/web/exec.fifo"), Some(("web", "crun")));
         assert_eq!(of("/run/docker/runtime-runc/moby/0a1b/exec.fifo"), Some(("0a1b", "docker")));
         assert_eq!(of("/run/containerd/runc/k8s.io/0a1b/exec.fifo"), Some(("0a1b", "containerd")));
         assert_eq!(of("/run/runc/with space/exec.fifo"), None);
@@ -146,7 +149,7 @@ mod tests {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let _open = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
         let state = State::of_caller(own).unwrap();
-        assert_eq!((state.id.as_str(), state.runtime), ("c1", "unknown"));
+        assert_eq!((state.id.as_str(), state.runtime), ("c1", "runc"));
         assert!(state.is_new_state(&folder.join("state-1234")));
         assert!(!state.is_new_state(&folder.join(FIFO)));
         assert!(!state.is_new_state(&dir.path().join("state/state-1")));

@@ -8,10 +8,10 @@ use super::{
     number::{Float, Number},
     parser::{Kind, Node},
     text::Text,
-    truth::{Comparison, Truth},
+    truth::Truth,
     types::{ElementType, Value, expected},
 };
-use crate::operator::pattern;
+use crate::operator::{comparison::Comparison, pattern};
 
 impl<'t> Checker<'t> {
     pub(super) fn matches(&mut self, left: &'t Node, right: &'t Node) -> Result<Truth, Fault> {

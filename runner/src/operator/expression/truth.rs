@@ -1,7 +1,5 @@
 //! What an expression compiles to: what is true or false.
 
-use std::cmp::Ordering;
-
 use regex::bytes::Regex;
 
 use super::{
@@ -11,32 +9,10 @@ use super::{
     program::{Context, Element, Outcome, Scratch},
     text::{Text, find},
 };
-use crate::datasource::{Accessor, Value};
-
-/// How two values are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-}
-
-impl Comparison {
-    /// Whether it holds for values of this order; values without order (NaN) are unequal.
-    fn holds(self, order: Option<Ordering>) -> bool {
-        match self {
-            Self::Equal => order == Some(Ordering::Equal),
-            Self::NotEqual => order != Some(Ordering::Equal),
-            Self::Less => order == Some(Ordering::Less),
-            Self::LessOrEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
-            Self::Greater => order == Some(Ordering::Greater),
-            Self::GreaterOrEqual => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
-        }
-    }
-}
+use crate::{
+    datasource::{Accessor, Value},
+    operator::comparison::Comparison,
+};
 
 /// How many elements of a list must satisfy a predicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

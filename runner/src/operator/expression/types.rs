@@ -6,9 +6,9 @@ use super::{
     list::List,
     number::{Float, Number},
     text::Text,
-    truth::{Comparison, Truth},
+    truth::Truth,
 };
-use crate::datasource::Scalar;
+use crate::{datasource::Scalar, operator::comparison::Comparison};
 
 /// A compiled part of an expression, by its type.
 pub(super) enum Value {

@@ -77,6 +77,7 @@ fn charts_of_our_own_gadget() {
     ig_trace_sni -- "Lookup" --> gadget_mntns_filter_map
     ig_trace_sni -- "Lookup" --> gadget_sockets
     ig_trace_sni -- "Lookup" --> gadget_unowned
+    ig_trace_sni -- "Lookup" --> igx_sockets
     ig_trace_sni -- "Lookup" --> sni_datagram
     ig_trace_sni -- "Lookup" --> sni_flows
     ig_trace_sni -- "Lookup" --> sni_large
@@ -87,6 +88,7 @@ fn charts_of_our_own_gadget() {
     ig_trace_sni -- "Lookup+Update" --> sni_sightings
     ig_trace_sni -- "Lookup+Update+Delete" --> sni_flow_index
     ig_trace_sni["ig_trace_sni"]
+    igx_sockets[("igx_sockets")]
     sni_datagram[("sni_datagram")]
     sni_flow_index[("sni_flow_index")]
     sni_flows[("sni_flows")]
