@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use runner::{
     datasource::{DataSource, Packet, Scalar, SourceKind},
-    wasm::{Guest, Host, Level, Limits, MapId, NewMap, Payload, PerfRead, ReaderId, Stage, SyscallDeclaration},
+    wasm::{
+        Guest, Host, Level, Limits, MapId, NewMap, Payload, PerfRead, ReaderId, Stage, SyscallDeclaration,
+    },
 };
 
 /// So little that an input takes milliseconds at most.

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     host,
-    value::until_nul,
+    text::until_nul,
 };
 
 /// Whether the kernel has a symbol of this name, for example to choose between two functions to attach to.

@@ -34,6 +34,9 @@
 //! The crate of a guest has `crate-type = ["cdylib"]` and is built with
 //! `cargo build --release --target wasm32-wasip1`.
 
+#[cfg(any(target_family = "wasm", test))]
+#[doc(hidden)]
+pub mod alloc;
 mod data;
 mod datasource;
 mod error;
@@ -49,6 +52,7 @@ pub mod mock;
 mod param;
 mod perf;
 mod subscription;
+mod text;
 mod value;
 #[doc(hidden)]
 pub mod wire;

@@ -155,6 +155,10 @@ macro_rules! export {
             is_guest::<$guest>();
 
             #[cfg(target_family = "wasm")]
+            #[global_allocator]
+            static BLOCKS: $crate::alloc::Blocks = $crate::alloc::Blocks::new();
+
+            #[cfg(target_family = "wasm")]
             #[unsafe(export_name = "gadgetAPIVersion")]
             extern "C" fn version() -> u64 {
                 $crate::API_VERSION

@@ -3,7 +3,8 @@
 use crate::{
     error::{Error, Result},
     host,
-    value::{Kind, until_nul},
+    text::until_nul,
+    value::Kind,
 };
 use std::{fmt::Display, str::FromStr};
 

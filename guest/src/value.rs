@@ -3,7 +3,7 @@
 //! Scalars travel as one 64-bit word (floats as their IEEE 754 bits); texts and bytes through memory. Texts are always
 //! of kind `String` on the way, also for fields that are a `char` array in eBPF: the host takes no other.
 
-use crate::host;
+use crate::{host, text::until_nul};
 use std::cell::RefCell;
 
 /// Kinds of fields, with the numbers they have on the wire.
@@ -184,10 +184,4 @@ fn with_bytes<R>(field: u32, data: u32, kind: Kind, then: impl FnOnce(&[u8]) -> 
 /// Reads a text up to its first NUL; what is not UTF-8 in it is replaced by U+FFFD.
 pub(crate) fn with_text<R>(field: u32, data: u32, then: impl FnOnce(&str) -> R) -> Option<R> {
     with_bytes(field, data, Kind::String, |bytes| then(&until_nul(bytes)))
-}
-
-/// The text before the first NUL.
-pub(crate) fn until_nul(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end])
 }

@@ -80,7 +80,8 @@ fn argument(kind: char, choice: u8, text: &mut String) {
         ('i', _) => write!(text, "(i32.const {})", EDGES[index % EDGES.len()] as i32),
         (_, 0) => write!(text, "(i64.const {})", (u64::from(choice) << 32 | 2048) as i64),
         (_, 1) => {
-            let wide = u64::from(EDGES[index % EDGES.len()]) << 32 | u64::from(EDGES[(index / 3) % EDGES.len()]);
+            let wide =
+                u64::from(EDGES[index % EDGES.len()]) << 32 | u64::from(EDGES[(index / 3) % EDGES.len()]);
             write!(text, "(i64.const {})", wide as i64)
         }
         _ => {
@@ -111,11 +112,13 @@ fn module(mut data: &[u8]) -> Option<Vec<u8>> {
             _ => write!(step, "{call}"),
         };
     }
-    let types = |text: &str| -> String { text.chars().map(|c| if c == 'i' { " i32" } else { " i64" }).collect() };
+    let types =
+        |text: &str| -> String { text.chars().map(|c| if c == 'i' { " i32" } else { " i64" }).collect() };
     let mut text = String::from("(module ");
     for (name, arguments, result) in FUNCTIONS {
         let result = if result.is_empty() { String::new() } else { format!("(result{})", types(result)) };
-        let _ = write!(text, "(import \"ig\" \"{name}\" (func ${name} (param{}) {result}))", types(arguments));
+        let _ =
+            write!(text, "(import \"ig\" \"{name}\" (func ${name} (param{}) {result}))", types(arguments));
     }
     let _ = write!(
         text,

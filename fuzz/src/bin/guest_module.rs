@@ -1,5 +1,7 @@
 //! A module that anybody wrote: it is refused or run within its fences, and its host lives on.
 //!
+//! The seed subscribes to `events`, reads a text of each and adds another, so that inputs begin with a module that lives.
+//!
 //! Seeds: fuzz/seeds/guest_module/*.wasm
 #![no_main]
 

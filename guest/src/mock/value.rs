@@ -1,6 +1,6 @@
 //! Values in tests, which do not care how wide a number is.
 
-use crate::{Kind, value::until_nul};
+use crate::{Kind, text::until_nul};
 
 /// A field's value in a test: `7.into()`, `"text".into()`, `true.into()`.
 #[derive(Debug, Clone, PartialEq)]

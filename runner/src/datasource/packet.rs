@@ -127,8 +127,8 @@ impl Packet {
     /// it.
     fn place(&self, source: &DataSource, field: FieldId) -> Option<Place> {
         let place = source.fields.get(field)?.place;
-        match (place, source.kernel_place(field)) {
-            (Place::Slot(slot), Some(kernel)) if self.slots.is_unset(slot) => Some(kernel),
+        match place {
+            Place::Slot(slot) if self.slots.is_unset(slot) => source.kernel_place(field).or(Some(place)),
             _ => Some(place),
         }
     }

@@ -56,6 +56,8 @@ pub(super) struct Objects {
     held: usize,
     /// What was held when it was last counted.
     counted: usize,
+    /// Handles of [`Object::Member`]s, so that they are looked for only if there are any.
+    members: usize,
 }
 
 impl Objects {
@@ -91,15 +93,24 @@ impl Objects {
         let object = self.slots.get_mut((handle as usize).checked_sub(1)?)?.take()?;
         self.free.push(handle);
         self.held = self.held.saturating_sub(object.size());
-        if matches!(object, Object::Packet(_, Payload::Array(_)) | Object::Current) {
-            for (at, slot) in self.slots.iter_mut().enumerate() {
-                if matches!(slot, Some(Object::Member { array, .. }) if *array == handle) {
-                    *slot = None;
-                    self.free.push(at as u32 + 1);
-                }
+        match object {
+            Object::Member { .. } => self.members -= 1,
+            Object::Packet(_, Payload::Array(_)) | Object::Current if self.members > 0 => {
+                self.remove_members(handle);
             }
+            _ => {}
         }
         Some(object)
+    }
+
+    fn remove_members(&mut self, of: u32) {
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            if matches!(slot, Some(Object::Member { array, .. }) if *array == of) {
+                *slot = None;
+                self.free.push(at as u32 + 1);
+                self.members -= 1;
+            }
+        }
     }
 
     pub(super) fn source(&self, handle: u32) -> Option<usize> {
@@ -182,7 +193,9 @@ impl Objects {
         if index <= MAX_ELEMENT && array <= 0xffff {
             return Some(ELEMENT | index << 16 | array);
         }
-        Some(self.add(Object::Member { array, index: index as usize }))
+        let handle = self.add(Object::Member { array, index: index as usize });
+        self.members += usize::from(handle != 0);
+        Some(handle)
     }
 
     /// Puts an element into its array; its handle stands for it there.
@@ -196,6 +209,7 @@ impl Objects {
         let Object::Element(_, packet) = std::mem::replace(slot, Object::Member { array, index }) else {
             return None;
         };
+        self.members += 1;
         self.array(array)?.1.push(packet);
         Some(())
     }
