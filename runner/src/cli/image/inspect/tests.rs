@@ -65,7 +65,6 @@ fn charts_of_our_own_gadget() {
     events[("events")]
     events_lost_samples[("events_lost_samples")]
     flowchart LR
-    gadget_heap[("gadget_heap")]
     gadget_mntns_filter_map[("gadget_mntns_filter_map")]
     gadget_sockets[("gadget_sockets")]
     gadget_unowned[("gadget_unowned")]
@@ -73,7 +72,6 @@ fn charts_of_our_own_gadget() {
     ig_trace_sni -- "EventOutput" --> events
     ig_trace_sni -- "Lookup" --> datagrams_lost_samples
     ig_trace_sni -- "Lookup" --> events_lost_samples
-    ig_trace_sni -- "Lookup" --> gadget_heap
     ig_trace_sni -- "Lookup" --> gadget_mntns_filter_map
     ig_trace_sni -- "Lookup" --> gadget_sockets
     ig_trace_sni -- "Lookup" --> gadget_unowned
