@@ -149,7 +149,9 @@ fn without_containers_the_next_step_is_said() {
     let silent = igx.home.path().join("docker.sock");
     std::fs::write(&silent, "").unwrap();
     let silent = silent.to_str().unwrap();
-    let output = igx.output(&["run", "trace_sni", "-t", "1", "--docker-socketpath", silent]);
+    // Only of a runtime that is silent: other tests have containers in the others.
+    let flags = ["--runtimes", "docker", "--docker-socketpath", silent];
+    let output = igx.output(&[&["run", "trace_sni", "-t", "1"][..], &flags].concat());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("no containers found: add --host to see this host's processes"), "{said}");
 }

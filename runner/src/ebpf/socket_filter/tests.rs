@@ -82,11 +82,13 @@ fn namespaces_that_come_and_go_leave_nothing_behind() {
         filter.detach(netns);
     }
     assert!(filter.networks.lock().unwrap().is_empty());
-    // Other tests open files, too, but not as many.
-    assert!(open_files() < before + 50, "{before} files were open, now {}", open_files());
+    // Other tests have files open and programs loaded, too, but not for long.
     let began = Instant::now();
-    while programs() > 50 {
-        assert!(began.elapsed() < Duration::from_secs(20), "{} programs are left", programs());
+    while open_files() >= before + 50 || programs() > 50 {
+        let (files, programs) = (open_files(), programs());
+        let left = format!("{before} files were open, now {files}; {programs} programs are left");
+        assert!(began.elapsed() < Duration::from_secs(60), "{left}");
+        std::thread::yield_now();
     }
 }
 
