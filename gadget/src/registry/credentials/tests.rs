@@ -122,8 +122,12 @@ fn with_helper(body: &str, test: impl FnOnce(&Path, &Path)) {
         format!("test-{}", folder.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.'));
     let program = helpers().join(format!("docker-credential-{name}"));
     let kept = folder.path().join("kept");
-    fs::write(&program, format!("#!/bin/sh\nKEPT={}\n{body}", kept.display())).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    // Written by another process: what this one has open for writing, a child of another test may have as well, and
+    // then the kernel does not execute it (ETXTBSY).
+    let script = format!("#!/bin/sh\nKEPT={}\n{body}", kept.display());
+    let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    let written = std::process::Command::new("sh").args(["-c", write]).arg(&program).arg(script).status();
+    assert!(written.unwrap().success());
     let path = folder.path().join("config.json");
     fs::write(&path, format!(r#"{{"credsStore":"{name}"}}"#)).unwrap();
     test(&path, &kept);
