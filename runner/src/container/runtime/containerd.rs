@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio::time::{Sleep, sleep};
 
-use super::docker::Digests;
+use super::cache::Cache;
 use super::grpc::{Channel, NO_HEADER, NOT_FOUND, Replies};
 use super::http::Failure;
 use super::kubernetes::{self, Pod};
@@ -39,12 +39,12 @@ pub(super) struct Containerd {
     /// Only this namespace; all where it is empty.
     namespace: String,
     /// Images' ids by their digests.
-    ids: Digests,
+    ids: Cache,
 }
 
 impl Containerd {
     pub(super) fn new(socket: PathBuf, namespace: String) -> Self {
-        Self { socket, namespace, ids: Digests::default() }
+        Self { socket, namespace, ids: Cache::default() }
     }
 
     async fn connect(&self) -> Result<Channel, Failure> {
@@ -129,7 +129,7 @@ impl Runtime for Containerd {
 struct Namespace<'a> {
     channel: &'a Channel,
     name: &'a str,
-    ids: &'a Digests,
+    ids: &'a Cache,
 }
 
 impl Namespace<'_> {

@@ -3,12 +3,12 @@
 //! No version is put in the path, so that the daemon's own is spoken. While a start is held only `/containers/json` may
 //! be asked: it reads a snapshot, where inspecting waits for the lock that the daemon holds until the start is over.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
+use super::cache::Cache;
 use super::http::{self, Failure, Lines};
 use super::kubernetes::Pod;
 use super::{Answer, Change, Changes, Details, Runtime, Start};
@@ -20,12 +20,12 @@ pub(super) const EVENTS_FILTER: &str = "filters=%7B%22type%22%3A%5B%22container%
 /// A docker daemon.
 pub(super) struct Docker {
     socket: PathBuf,
-    digests: Digests,
+    digests: Cache,
 }
 
 impl Docker {
     pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket, digests: Digests::default() }
+        Self { socket, digests: Cache::default() }
     }
 
     async fn list(&self, path: &str) -> Result<Vec<Details>, Failure> {
@@ -36,25 +36,8 @@ impl Docker {
 
     /// The digest by which the image was pulled; empty for one that never was in a registry.
     async fn digest(&self, image: &str) -> String {
-        if let Some(known) = self.digests.get(image) {
-            return known;
-        }
-        let Some(word) = url_word(image) else { return String::new() };
-        let read = async {
-            let body = http::get_all(&self.socket, &format!("/images/{word}/json")).await?;
-            Ok::<_, Failure>(serde_json::from_slice::<Image>(&body)?)
-        };
-        match read.await {
-            Ok(found) => {
-                let digest = found.digest();
-                self.digests.put(image, &digest);
-                digest
-            }
-            Err(failure) => {
-                tracing::debug!(image, "docker does not say its digest: {failure}");
-                String::new()
-            }
-        }
+        let found = |body: &[u8]| serde_json::from_slice(body).map(|image: Image| image.digest());
+        self.digests.digest(&self.socket, "/images", image, found).await
     }
 }
 
@@ -92,27 +75,6 @@ impl Runtime for Docker {
             let events = http::get(&self.socket, &format!("/events?{EVENTS_FILTER}")).await?;
             Ok(Box::new(Events { what: "docker", lines: Lines::new(events) }) as Box<dyn Changes>)
         })
-    }
-}
-
-/// Digests by the image's id, which never change.
-#[derive(Default)]
-pub(super) struct Digests(Mutex<HashMap<String, String>>);
-
-impl Digests {
-    /// More images than this are asked for again.
-    const MAX: usize = 4096;
-
-    pub(super) fn get(&self, image: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(image).cloned()
-    }
-
-    pub(super) fn put(&self, image: &str, digest: &str) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= Self::MAX {
-            known.clear();
-        }
-        known.insert(image.to_owned(), digest.to_owned());
     }
 }
 

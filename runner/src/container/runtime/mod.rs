@@ -12,6 +12,7 @@ use std::pin::Pin;
 use super::process::Process;
 use super::{Container, K8s};
 
+mod cache;
 mod containerd;
 mod cri;
 mod docker;

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::docker::{Digests, EVENTS_FILTER, Events, url_word};
+use super::cache::Cache;
+use super::docker::{EVENTS_FILTER, Events, url_word};
 use super::http::{self, Failure, Lines};
 use super::{Answer, Changes, Details, Runtime, Start};
 
@@ -17,12 +18,12 @@ pub(super) struct Podman {
     socket: PathBuf,
     /// Whose service it is.
     owner: u32,
-    digests: Digests,
+    digests: Cache,
 }
 
 impl Podman {
     pub(super) fn new(socket: PathBuf, owner: u32) -> Self {
-        Self { socket, owner, digests: Digests::default() }
+        Self { socket, owner, digests: Cache::default() }
     }
 
     async fn list(&self, query: &str) -> Result<Vec<Details>, Failure> {
@@ -38,24 +39,8 @@ impl Podman {
     }
 
     async fn digest(&self, image: &str) -> String {
-        if let Some(known) = self.digests.get(image) {
-            return known;
-        }
-        let Some(word) = url_word(image) else { return String::new() };
-        let read = async {
-            let body = http::get_all(&self.socket, &format!("/v4.0.0/libpod/images/{word}/json")).await?;
-            Ok::<_, Failure>(serde_json::from_slice::<Image>(&body)?)
-        };
-        match read.await {
-            Ok(found) => {
-                self.digests.put(image, &found.digest);
-                found.digest
-            }
-            Err(failure) => {
-                tracing::debug!(image, "podman does not say its digest: {failure}");
-                String::new()
-            }
-        }
+        let found = |body: &[u8]| serde_json::from_slice(body).map(|image: Image| image.digest);
+        self.digests.digest(&self.socket, "/v4.0.0/libpod/images", image, found).await
     }
 }
 
