@@ -34,13 +34,13 @@ impl Settings {
 }
 
 /// Makes the maps, as `bpf/socket_entry.h` declares them, for both objects.
-pub(super) fn maps(settings: &Settings) -> Result<Maps, Error> {
+pub(super) fn maps(value_size: u32) -> Result<Maps, Error> {
     let options = libbpf_sys::bpf_map_create_opts {
         sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
         ..Default::default()
     };
     let make = |kind, name, key_size, entries| {
-        MapHandle::create(kind, Some(name), key_size, settings.value_size, entries, &options)
+        MapHandle::create(kind, Some(name), key_size, value_size, entries, &options)
             .map_err(|source| Error::Load { object: name, source })
     };
     Ok(Maps {
