@@ -6,13 +6,13 @@ use gadget::btf::minimal::{self, SyntheticStruct};
 use libbpf_rs::MapHandle;
 
 use super::{
-    containers::{self, FILTER_MAP},
+    containers::{self, CONTAINERS_MAP, FILTER_MAP},
     gadget::Gadget,
     handover,
     run::{Error, Options},
 };
 use crate::{
-    container::namespace,
+    container::host,
     ebpf::{KernelBtf, LoadedGadget, Loader, ObjectBtf, attach, param},
     socket::{self, SocketOwner},
 };
@@ -106,7 +106,7 @@ fn load_object(
     if !options.host || !options.command.is_empty() {
         loader.variables.push((FILTER_FLAG.into(), vec![1]));
     }
-    if let Ok(netns) = namespace::host_netns() {
+    if let Ok(netns) = host::netns() {
         loader.variables.push((HOST_NETNS.into(), netns.to_ne_bytes().into()));
         if owner.is_some_and(SocketOwner::knows_every_connection) {
             loader.variables.push((CONNECTIONS_HOST.into(), netns.to_ne_bytes().into()));
@@ -117,6 +117,7 @@ fn load_object(
     if let Some(owner) = owner {
         loader.maps.push((SOCKETS_MAP, owner.map()));
         loader.maps.push((CONNECTIONS_MAP, owner.connections()));
+        loader.maps.push((CONTAINERS_MAP, owner.containers().as_fd()));
     }
     if let Some(map) = &filter_map {
         loader.maps.push((FILTER_MAP, map.as_fd()));
