@@ -148,6 +148,17 @@ impl Running {
         }
     }
 
+    /// A line that is there already.
+    pub(crate) fn any_line(&mut self) -> Option<String> {
+        self.out.try_recv().ok()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ends(mut self) {
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {:#?}", self.everything_said());
+    }
+
     /// The first JSON event for which `wanted` holds.
     pub(crate) fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.events(&[&wanted]).remove(0)

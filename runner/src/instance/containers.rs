@@ -10,12 +10,15 @@ use std::{
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
 use crate::{
-    container::{Container, Selector, Watcher, namespace},
+    container::{Container, Selector, Watcher, host, namespace},
     ebpf::{self, SocketFilter},
 };
 
 /// The map that gadgets look a mount namespace up in.
 pub(crate) const FILTER_MAP: &str = "gadget_mntns_filter_map";
+
+/// The map of all containers' control groups, and whether each is shown.
+pub(crate) const CONTAINERS_MAP: &str = "igx_containers";
 
 /// Containers shown at once.
 const FILTER_ENTRIES: u32 = 4096;
@@ -34,6 +37,8 @@ pub(crate) fn filter_map() -> Result<MapHandle, ebpf::Error> {
 pub(crate) struct Follower {
     pub(crate) selector: Selector,
     pub(crate) filter_map: Option<MapHandle>,
+    /// The map [`CONTAINERS_MAP`], if anybody asks it.
+    pub(crate) containers: Option<MapHandle>,
     pub(crate) socket_filters: Vec<SocketFilter>,
     /// The containers, by first process, whose network namespaces are watched on their account.
     pub(crate) watched: Mutex<HashSet<u32>>,
@@ -42,8 +47,7 @@ pub(crate) struct Follower {
 impl Follower {
     /// Watches this host's own network namespace.
     pub(crate) fn watch_host(&self) -> Result<(), ebpf::Error> {
-        // Process 1 may be closed to us; we ourselves run on the host.
-        let file = namespace::open_netns(1).or_else(|_| namespace::open_netns(std::process::id()))?;
+        let file = host::open_netns()?;
         let netns = namespace::netns_of(&file).map_err(|source| ebpf::Error::Socket { netns: 0, source })?;
         self.socket_filters.iter().try_for_each(|filter| filter.attach(netns, &file))
     }
@@ -76,6 +80,15 @@ impl Follower {
         Ok(())
     }
 
+    /// Says whether processes in the container's control group are shown.
+    fn tell(&self, container: &Container, shown: bool) {
+        let Some(map) = self.containers.as_ref().filter(|_| container.cgroup.key != 0) else { return };
+        let (key, shown) = (container.cgroup.key.to_ne_bytes(), u32::from(shown).to_ne_bytes());
+        if let Err(error) = map.update(&key, &shown, MapFlags::ANY) {
+            tracing::warn!("container {}: known by its mount namespace only: {error}", container.name);
+        }
+    }
+
     fn watched(&self) -> MutexGuard<'_, HashSet<u32>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,7 +96,9 @@ impl Follower {
 
 impl Watcher for Follower {
     fn added(&self, container: &Arc<Container>) {
-        if !self.selector.matches(container) {
+        let is_shown = self.selector.matches(container);
+        self.tell(container, is_shown);
+        if !is_shown {
             return;
         }
         if let Some(map) = &self.filter_map {
@@ -104,6 +119,10 @@ impl Watcher for Follower {
     }
 
     fn removed(&self, container: &Arc<Container>) {
+        if let Some(map) = self.containers.as_ref().filter(|_| container.cgroup.key != 0) {
+            // It is not there if there was no room for it.
+            let _ = map.delete(&container.cgroup.key.to_ne_bytes());
+        }
         if !self.selector.matches(container) {
             return;
         }
@@ -121,7 +140,10 @@ impl Watcher for Follower {
     /// Only a selection that decides otherwise than before is acted on: what is watched stays so without a gap.
     fn changed(&self, known: &Arc<Container>, container: &Arc<Container>) {
         match (self.selector.matches(known), self.selector.matches(container)) {
-            (true, false) => self.removed(known),
+            (true, false) => {
+                self.removed(known);
+                self.tell(container, false);
+            }
             (false, true) => self.added(container),
             _ => {}
         }

@@ -6,13 +6,13 @@ use gadget::btf::minimal::{self, SyntheticStruct};
 use libbpf_rs::MapHandle;
 
 use super::{
-    containers::{self, FILTER_MAP},
+    containers::{self, CONTAINERS_MAP, FILTER_MAP},
     gadget::Gadget,
     handover,
     run::{Error, Options},
 };
 use crate::{
-    container::namespace,
+    container::host,
     ebpf::{KernelBtf, LoadedGadget, Loader, ObjectBtf, attach, param},
     socket::{self, SocketMaps, SocketOwner},
 };
@@ -65,7 +65,7 @@ pub(super) fn load(
     let owner = owner.transpose()?.transpose()?;
     let loaded = loaded?;
     if owner.as_ref().is_some_and(SocketOwner::knows_every_connection)
-        && let Ok(netns) = namespace::host_netns()
+        && let Ok(netns) = host::netns()
     {
         loaded.gadget.set_variable(&gadget.object, CONNECTIONS_HOST, &netns.to_ne_bytes())?;
     }
@@ -119,7 +119,7 @@ fn load_object(
     if !options.host || !options.command.is_empty() {
         loader.variables.push((FILTER_FLAG.into(), vec![1]));
     }
-    if let Ok(netns) = namespace::host_netns() {
+    if let Ok(netns) = host::netns() {
         loader.variables.push((HOST_NETNS.into(), netns.to_ne_bytes().into()));
     }
     let disabled = targets.iter().filter(|(_, target)| *target == attach::DISABLED);
@@ -127,6 +127,7 @@ fn load_object(
     if let Some(maps) = sockets {
         loader.maps.push((SOCKETS_MAP, maps.sockets()));
         loader.maps.push((CONNECTIONS_MAP, maps.connections()));
+        loader.maps.push((CONTAINERS_MAP, maps.containers().as_fd()));
     }
     if let Some(map) = &filter_map {
         loader.maps.push((FILTER_MAP, map.as_fd()));

@@ -1,6 +1,6 @@
 //! One data source's way from kernel bytes to text: operators, then the writer. This is the hot path.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use gadget::{btf::Btf, metadata::Metadata};
 
@@ -15,11 +15,11 @@ use super::{
     step::{self, Placed, SharedGuest, Step, rest_names},
 };
 use crate::{
-    container::Lookup,
+    container::{Lookup, host},
     datasource::{DataSource, EnumField, Event, Packet, Slot, Slots, SourceKind, UnknownSource, per_source},
     operator::{
         Operator, Verdict,
-        enrich::{ContainerFields, ContainerLookup, Enrich, Place},
+        enrich::{ContainerFields, ContainerLookup, Enrich, Gone, Place},
         enums::{self, Enums},
         expression::{self, Expression},
         filter::{self, Filter},
@@ -203,7 +203,7 @@ fn enrich(
     add(0, Enums::attach(&mut data, enums));
     add(-1, Enrich::attach(&mut data, &Place::Host, containers));
     add(0, Format::attach(&mut data, times));
-    add(5, Users::attach(&mut data, Path::new("/")));
+    add(5, Users::attach(&mut data, &host::root()));
     data.describe_added(source.data.fields.len(), metadata);
     (data, operators)
 }
@@ -216,8 +216,16 @@ impl ContainerLookup for Nobody {
         0
     }
 
+    fn by_cgroup(&mut self, _: u64) -> Option<&ContainerFields> {
+        None
+    }
+
     fn by_mntns(&mut self, _: u64) -> Option<&ContainerFields> {
         None
+    }
+
+    fn by_process(&mut self, _: u32, _: u64) -> Result<Option<&ContainerFields>, Gone> {
+        Ok(None)
     }
 
     fn by_netns(&mut self, _: u32) -> Option<&ContainerFields> {

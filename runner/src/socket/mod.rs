@@ -27,7 +27,7 @@ use libbpf_rs::{Link, MapHandle};
 use object::Settings;
 
 /// Bytes of a map value without optional fields.
-pub const FIXED_VALUE_SIZE: u32 = 88;
+pub const FIXED_VALUE_SIZE: u32 = 96;
 /// The most bytes that an optional field may have.
 pub const MAX_PATH_SIZE: u32 = 4096;
 /// How long the entry of a closed socket stays: packets and their readers come late.
@@ -147,6 +147,11 @@ impl SocketMaps {
         self.maps.connections.as_fd()
     }
 
+    /// The map `igx_containers`: which control groups are containers'.
+    pub fn containers(&self) -> &MapHandle {
+        &self.maps.containers
+    }
+
     /// Attaches the programs that fill the maps, and enters the sockets that are open already. `btf` is as in
     /// [`Options`].
     ///
@@ -206,6 +211,12 @@ impl SocketOwner {
     /// The map `gadget_sockets`, for who loads a gadget later.
     pub fn sockets(&self) -> BorrowedFd<'_> {
         self.maps.sockets.as_fd()
+    }
+
+    /// The map `igx_containers`: who runs this says there which control groups are containers' (`bpf/cgroup.h`), and
+    /// owners are told with the container that they are in.
+    pub fn containers(&self) -> &MapHandle {
+        &self.maps.containers
     }
 
     /// Whether each new TCP connection of this machine is in [`SocketOwner::connections`].

@@ -47,7 +47,7 @@ impl SocketOwner {
         let word = |at: usize| u64::from_ne_bytes(value[at..at + 8].try_into().unwrap());
         let half = |at: usize| u32::from_ne_bytes(value[at..at + 4].try_into().unwrap());
         let text = |at: usize| String::from_utf8_lossy(&value[at..at + 16]).trim_end_matches('\0').to_owned();
-        assert!(value[88..].iter().all(|byte| *byte == 0), "optional fields are empty");
+        assert!(value[96..].iter().all(|byte| *byte == 0), "optional fields are empty");
         Some(Owner {
             mntns: word(0),
             pid: (word(8) >> 32) as u32,
@@ -419,7 +419,7 @@ fn optional_fields_make_values_larger_and_stay_empty() {
     let options = Options { cwd: 512, exepath: 64, kernel_btf: None };
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let owner = SocketOwner::start(options).unwrap();
-    assert_eq!(owner.value_size(), 88 + 512 + 64);
+    assert_eq!(owner.value_size(), 96 + 512 + 64);
     let older = owner.owner(netns(), V4, TCP, server.local_addr().unwrap().port()).unwrap();
     assert_eq!(older.pid, std::process::id());
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -442,7 +442,7 @@ fn sockets_that_find_no_room_are_counted() {
     for netns in 0..20_000_u32 {
         let mut key = [0; 12];
         key[..4].copy_from_slice(&netns.to_ne_bytes());
-        if owner.maps.sockets.update(&key, &[0; 88], MapFlags::ANY).is_err() {
+        if owner.maps.sockets.update(&key, &[0; 96], MapFlags::ANY).is_err() {
             break;
         }
     }
