@@ -27,6 +27,10 @@ const START: Duration = Duration::from_secs(240);
 /// Nothing more is shown when nothing was for so long.
 const QUIET: Duration = Duration::from_secs(3);
 
+/// The gadget waits five seconds for the rest of a hello. An emulated machine that takes longer to send its 1,800
+/// segments shows nothing about who finds it: such a case does not count.
+const WAITED: Duration = Duration::from_secs(4);
+
 /// Adds to `found` what a program shows of the cases that `way` carries. `names`: those in one of its lines. `sure`: a
 /// way whose names it shows for certain, if it is there at all.
 fn measure(
@@ -47,10 +51,12 @@ fn measure(
             seen.extend(names(&line));
         }
     }
-    let played: Vec<_> = cases.iter().filter(|case| way.carries(case)).collect();
-    for case in &played {
+    let mut played: Vec<_> = cases.iter().filter(|case| way.carries(case)).collect();
+    played.retain(|case| {
+        let started = Instant::now();
         way.play(case);
-    }
+        started.elapsed() < WAITED
+    });
     sure.play(&Case::last(1));
     let last = &Case::last(1).names[0];
     while let Some(line) = running.line_within(if seen.contains(last) { QUIET } else { QUIET * 10 }) {
@@ -102,6 +108,7 @@ fn ig_shows_the_names_of_this_image() {
     };
     let cases = cases();
     let (other, sure) = (Other::new(), Way::loopback("127.0.0.1"));
+    let mut missed = Vec::new();
     for (peer, image) in [(1, "trace_sni:ours"), (2, "trace_sni:latest")] {
         let mut found = Found::new();
         for number in 0..5 {
@@ -117,7 +124,9 @@ fn ig_shows_the_names_of_this_image() {
         for (category, [names, sent]) in &found {
             println!("@@ {category}\t{}\t{names} of {sent}", PEERS[peer]);
         }
-        let missed: Vec<_> = found.iter().filter(|(_, [names, sent])| names < sent).collect();
-        assert!(peer != 1 || missed.is_empty(), "ig misses names of this tree's image: {missed:?}");
+        if peer == 1 {
+            missed.extend(found.into_iter().filter(|(_, [names, sent])| names < sent));
+        }
     }
+    assert!(missed.is_empty(), "ig misses names of this tree's image: {missed:?}");
 }
