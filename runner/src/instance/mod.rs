@@ -15,12 +15,14 @@ mod load;
 mod lookup;
 mod machine;
 mod maps;
+mod operators;
 mod page;
 mod pipeline;
 mod policy;
 mod resolve;
 mod run;
 mod schedule;
+mod stacks;
 mod step;
 mod syscall;
 

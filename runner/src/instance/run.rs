@@ -25,6 +25,7 @@ use super::{
     load::{self, Loaded},
     machine::Machine,
     pipeline, schedule,
+    stacks::StackMaps,
 };
 use gadget::metadata::Metadata;
 
@@ -198,7 +199,8 @@ pub fn run(
             machine.shown = Some((collection.lookup(), options.selector.clone()));
         }
     }
-    let known = pipeline::Known { lookup: &|| collection.lookup(), kernel_types, command };
+    let stacks = Arc::new(StackMaps::of(&loaded)?);
+    let known = pipeline::Known { lookup: &|| collection.lookup(), stacks, kernel_types, command };
     let mut pipelines = pipeline::prepare(gadget, &sources, guest, options, &arrays, &known)?;
     if let Some(line) = command::warning(&pipelines.of_everybody) {
         notice(Notice::Warning(&line));
