@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     container::Lookup,
-    datasource::{DataSource, Event, Packet, Slot, Slots, UnknownSource},
+    datasource::{Accessor, DataSource, Event, Packet, Slot, Slots, UnknownSource},
     operator::{
         Verdict,
         expression::{self, Expression},
@@ -79,10 +79,21 @@ pub(super) struct Pipeline {
     pub(super) dropped: u64,
 }
 
-/// Slots of what follows an event's struct.
+/// What follows an event's struct.
 struct Rest {
+    /// The slot of the bytes.
     bytes: usize,
-    len: Option<usize>,
+    len: Len,
+}
+
+/// How many bytes follow.
+enum Len {
+    /// All that there are: nobody says.
+    All,
+    /// All that there are, to be told in this slot.
+    Told(usize),
+    /// As many as the struct says: what is behind them only fills a buffer up.
+    Said(Accessor),
 }
 
 /// How deep events may lead to others: a guest that sends events to itself is cut off.
@@ -273,10 +284,7 @@ impl Pipeline {
         if let Some(expression) = options.expressions.get(&data.name) {
             operators.extend(Expression::attach(data, expression)?.map(|filter| (9000, filter)));
         }
-        let rest = rest_names(data).and_then(|(name, len)| {
-            let slot = |name| data.slot(data.field(name)?);
-            Some(Rest { bytes: slot(name)?, len: len.and_then(slot) })
-        });
+        let rest = rest_names(data).and_then(|(name, len)| Rest::new(data, name, len));
         Ok(Self {
             guided: !calls.is_empty(),
             only_with_rest: policy::only_with_rest(data),
@@ -307,7 +315,7 @@ impl Pipeline {
         };
         self.slots.clear();
         if let Some(rest) = &self.rest {
-            rest.fill(&mut self.slots, &data[self.size..]);
+            rest.fill(&mut self.slots, data, &data[self.size..]);
         }
         let mut event = Event { data, slots: &mut self.slots };
         match step::run(&mut self.steps, &mut event) {
@@ -341,7 +349,7 @@ impl Pipeline {
         }
         packet.slots.clear();
         if let Some(rest) = &self.rest {
-            rest.fill(&mut packet.slots, &packet.data[self.size..]);
+            rest.fill(&mut packet.slots, &packet.data, &packet.data[self.size..]);
         }
     }
 
@@ -377,10 +385,25 @@ impl Pipeline {
 }
 
 impl Rest {
-    fn fill(&self, slots: &mut Slots, rest: &[u8]) {
-        slots.set_text(self.bytes, |out| out.extend_from_slice(rest));
-        if let Some(len) = self.len {
-            slots.set(len, Slot::Unsigned(rest.len() as u64));
+    fn new(data: &DataSource, name: &str, len: Option<&str>) -> Option<Self> {
+        let bytes = data.slot(data.field(name)?)?;
+        let len = len.and_then(|name| data.field(name)).map(|field| match data.slot(field) {
+            Some(slot) => Len::Told(slot),
+            None => Len::Said(data.accessor(field)),
+        });
+        Some(Self { bytes, len: len.unwrap_or(Len::All) })
+    }
+
+    fn fill(&self, slots: &mut Slots, data: &[u8], rest: &[u8]) {
+        let mut rest = rest;
+        match &self.len {
+            Len::All => {}
+            Len::Told(slot) => slots.set(*slot, Slot::Unsigned(rest.len() as u64)),
+            Len::Said(field) => {
+                let said = field.u64(&Event { data, slots });
+                rest = usize::try_from(said).ok().and_then(|said| rest.get(..said)).unwrap_or(rest);
+            }
         }
+        slots.set_text(self.bytes, |out| out.extend_from_slice(rest));
     }
 }
