@@ -14,6 +14,7 @@ mod private_mount;
 pub mod reader;
 mod ring;
 pub(crate) mod tracefs;
+pub mod usage;
 
 use std::sync::Mutex;
 

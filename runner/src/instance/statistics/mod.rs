@@ -1,11 +1,12 @@
-//! Data sources without any program: what the kernel tells of processes and control groups under `/proc` and
-//! `/sys/fs/cgroup`, read at intervals.
+//! Data sources without any program: what the kernel tells of processes, control groups and the programs in it, read at
+//! intervals.
 //!
 //! gadget.yaml asks for them with `operator.<name>.emitstats: true`; `interval`, `first-interval` and `count` beside it
 //! say when they are read.
 
 mod cgroup;
 mod process;
+mod programs;
 
 use std::sync::Arc;
 
@@ -25,16 +26,19 @@ pub enum Statistics {
     Processes,
     /// Control groups of containers, and how far they are throttled.
     Cgroups,
+    /// Programs in the kernel, and what they use.
+    Programs,
 }
 
 impl Statistics {
-    const ALL: [Self; 2] = [Self::Processes, Self::Cgroups];
+    const ALL: [Self; 3] = [Self::Processes, Self::Cgroups, Self::Programs];
 
     /// The operator that gadget.yaml turns on.
     pub(super) fn operator(self) -> &'static str {
         match self {
             Self::Processes => "process",
             Self::Cgroups => "cgroup",
+            Self::Programs => "ebpf",
         }
     }
 
@@ -45,6 +49,7 @@ impl Statistics {
         match self {
             Self::Processes => process::table(),
             Self::Cgroups => cgroup::table(),
+            Self::Programs => programs::table(),
         }
     }
 
@@ -53,6 +58,7 @@ impl Statistics {
         match self {
             Self::Processes => Reading::Processes(process::Processes::start()),
             Self::Cgroups => Reading::Cgroups,
+            Self::Programs => Reading::Programs(programs::Programs::start()),
         }
     }
 }
@@ -98,6 +104,7 @@ impl Shown<'_> {
 pub(super) enum Reading {
     Processes(process::Processes),
     Cgroups,
+    Programs(programs::Programs),
 }
 
 impl Reading {
@@ -106,6 +113,7 @@ impl Reading {
         match self {
             Self::Processes(processes) => processes.read(shown),
             Self::Cgroups => cgroup::read(shown),
+            Self::Programs(programs) => programs.read(),
         }
     }
 }
@@ -179,6 +187,11 @@ impl Row {
         self.0.resize(end, 0);
         self
     }
+}
+
+/// Milliseconds as minutes, seconds and milliseconds.
+fn time(milliseconds: u64) -> String {
+    format!("{}:{:02}.{:03}", milliseconds / 60_000, milliseconds / 1000 % 60, milliseconds % 1000)
 }
 
 const HIDDEN: (&str, &str) = ("columns.hidden", "true");

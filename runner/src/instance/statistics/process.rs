@@ -152,7 +152,7 @@ impl Processes {
             .number(uid.to_ne_bytes())
             .number(stat.started.to_ne_bytes())
             .text(&rfc3339(started), START as usize)
-            .text(&time(stat.time), TIME as usize)
+            .text(&super::time(stat.time.saturating_mul(1000 / USER_HZ)), TIME as usize)
             .number(mntns.to_ne_bytes());
         row.0
     }
@@ -195,12 +195,6 @@ fn memory_of(pid: i32) -> Memory {
     Memory { whole: bytes(), resident: bytes(), shared: bytes() }
 }
 
-/// Ticks as minutes, seconds and milliseconds.
-fn time(ticks: u64) -> String {
-    let milliseconds = ticks.saturating_mul(1000 / USER_HZ);
-    format!("{}:{:02}.{:03}", milliseconds / 60_000, milliseconds / 1000 % 60, milliseconds % 1000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,8 +219,8 @@ mod tests {
         );
         assert_eq!(stat("42 (a"), None);
         assert_eq!(stat(""), None);
-        assert_eq!(time(25), "0:00.250");
-        assert_eq!(time(366_101), "61:01.010");
+        assert_eq!(super::super::time(250), "0:00.250");
+        assert_eq!(super::super::time(3_661_010), "61:01.010");
     }
 
     #[test]
