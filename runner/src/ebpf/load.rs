@@ -60,9 +60,11 @@ impl Loader<'_> {
     fn set_program_types(&self, open: &mut OpenObject) {
         for mut program in open.progs_mut() {
             let section = program.section().to_string_lossy().into_owned();
-            // libbpf knows neither numbered socket sections nor names behind perf_event.
+            // libbpf knows neither numbered socket sections nor names behind perf_event and classifier.
             if section.starts_with("socket") {
                 program.set_prog_type(ProgramType::SocketFilter);
+            } else if section.starts_with("classifier/") {
+                program.set_prog_type(ProgramType::SchedCls);
             } else if section.starts_with("perf_event/") {
                 program.set_prog_type(ProgramType::PerfEvent);
             }
