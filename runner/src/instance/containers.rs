@@ -11,12 +11,15 @@ use std::{
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
 use crate::{
-    container::{Container, Selector, Watcher, namespace},
+    container::{Container, Selector, Watcher, host, namespace},
     ebpf::{self, PacketProgram, attach::UserProbe},
 };
 
 /// The map that gadgets look a mount namespace up in.
 pub(crate) const FILTER_MAP: &str = "gadget_mntns_filter_map";
+
+/// The map of all containers' control groups, and whether each is shown.
+pub(crate) const CONTAINERS_MAP: &str = "igx_containers";
 
 /// Containers shown at once.
 const FILTER_ENTRIES: u32 = 4096;
@@ -35,6 +38,8 @@ pub(crate) fn filter_map() -> Result<MapHandle, ebpf::Error> {
 pub(crate) struct Follower {
     pub(crate) selector: Selector,
     pub(crate) filter_map: Option<MapHandle>,
+    /// The map [`CONTAINERS_MAP`], if anybody asks it.
+    pub(crate) containers: Option<MapHandle>,
     pub(crate) packet_programs: Vec<PacketProgram>,
     pub(crate) user_probes: Vec<UserProbe>,
     /// The containers, by first process, whose network namespaces are watched on their account.
@@ -44,8 +49,7 @@ pub(crate) struct Follower {
 impl Follower {
     /// Watches this host's own network namespace, programs and libraries.
     pub(crate) fn watch_host(&self) -> Result<(), ebpf::Error> {
-        // Process 1 may be closed to us; we ourselves run on the host.
-        let file = namespace::open_netns(1).or_else(|_| namespace::open_netns(std::process::id()))?;
+        let file = host::open_netns()?;
         self.watch_network(&file, |_| true)?;
         self.probe_here()
     }
@@ -55,7 +59,7 @@ impl Follower {
         if !self.packet_programs.iter().any(PacketProgram::has_interface) {
             return Ok(());
         }
-        let file = namespace::open_netns(1).or_else(|_| namespace::open_netns(std::process::id()))?;
+        let file = host::open_netns()?;
         self.watch_network(&file, PacketProgram::has_interface)
     }
 
@@ -117,6 +121,15 @@ impl Follower {
         Ok(())
     }
 
+    /// Says whether processes in the container's control group are shown.
+    fn tell(&self, container: &Container, shown: bool) {
+        let Some(map) = self.containers.as_ref().filter(|_| container.cgroup.key != 0) else { return };
+        let (key, shown) = (container.cgroup.key.to_ne_bytes(), u32::from(shown).to_ne_bytes());
+        if let Err(error) = map.update(&key, &shown, MapFlags::ANY) {
+            tracing::warn!("container {}: known by its mount namespace only: {error}", container.name);
+        }
+    }
+
     /// The programs that see containers' packets.
     fn of_containers(&self) -> impl Iterator<Item = &PacketProgram> {
         self.packet_programs.iter().filter(|program| !program.has_interface())
@@ -129,7 +142,9 @@ impl Follower {
 
 impl Watcher for Follower {
     fn added(&self, container: &Arc<Container>) {
-        if !self.selector.matches(container) {
+        let is_shown = self.selector.matches(container);
+        self.tell(container, is_shown);
+        if !is_shown {
             return;
         }
         if let Some(map) = &self.filter_map {
@@ -151,6 +166,10 @@ impl Watcher for Follower {
     }
 
     fn removed(&self, container: &Arc<Container>) {
+        if let Some(map) = self.containers.as_ref().filter(|_| container.cgroup.key != 0) {
+            // It is not there if there was no room for it.
+            let _ = map.delete(&container.cgroup.key.to_ne_bytes());
+        }
         if !self.selector.matches(container) {
             return;
         }
@@ -169,7 +188,10 @@ impl Watcher for Follower {
     /// Only a selection that decides otherwise than before is acted on: what is watched stays so without a gap.
     fn changed(&self, known: &Arc<Container>, container: &Arc<Container>) {
         match (self.selector.matches(known), self.selector.matches(container)) {
-            (true, false) => self.removed(known),
+            (true, false) => {
+                self.removed(known);
+                self.tell(container, false);
+            }
             (false, true) => self.added(container),
             _ => {}
         }

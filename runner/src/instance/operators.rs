@@ -1,15 +1,14 @@
 //! The operators of a data source: which ones it has, and in what order they work.
 
-use std::path::Path;
-
 use gadget::{btf::Btf, metadata::Metadata};
 
 use super::{gadget::Source, pipeline::Error, run::Arrays, stacks::Kept, step::Placed};
 use crate::{
+    container::host,
     datasource::{DataSource, EnumField, SourceKind, per_source},
     operator::{
         Operator,
-        enrich::{ContainerFields, ContainerLookup, Enrich, Place},
+        enrich::{ContainerFields, ContainerLookup, Enrich, Gone, Place},
         enums::{self, Enums},
         format::{Format, Times},
         limit::Limit,
@@ -77,7 +76,7 @@ pub(super) fn enrich(source: &Source, metadata: &Metadata, given: Given<'_>) -> 
     add(100, stacks);
     add(-1, Enrich::attach(&mut data, &Place::Host, given.containers));
     add(0, Format::attach(&mut data, given.times));
-    add(5, Users::attach(&mut data, Path::new("/")));
+    add(5, Users::attach(&mut data, &host::root()));
     data.describe_added(source.data.fields.len(), metadata);
     (data, operators)
 }
@@ -90,8 +89,16 @@ impl ContainerLookup for Nobody {
         0
     }
 
+    fn by_cgroup(&mut self, _: u64) -> Option<&ContainerFields> {
+        None
+    }
+
     fn by_mntns(&mut self, _: u64) -> Option<&ContainerFields> {
         None
+    }
+
+    fn by_process(&mut self, _: u32, _: u64) -> Result<Option<&ContainerFields>, Gone> {
+        Ok(None)
     }
 
     fn by_netns(&mut self, _: u32) -> Option<&ContainerFields> {

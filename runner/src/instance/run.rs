@@ -29,6 +29,7 @@ use super::{
     stacks::StackMaps,
 };
 use gadget::metadata::Metadata;
+use libbpf_rs::MapHandle;
 
 use crate::{
     container::{self, Collection, Selector},
@@ -164,6 +165,7 @@ pub fn run(
     notice: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Summary, Error> {
     attach::check(&gadget.object)?;
+    container::host::see_control_groups(&options.containers.host_root);
     if options.host && !options.selector.is_empty() {
         notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));
     }
@@ -214,6 +216,7 @@ pub fn run(
     let follower = Arc::new(Follower {
         selector: if options.host { Selector::default() } else { options.selector.clone() },
         filter_map,
+        containers: owner.as_ref().and_then(|owner| MapHandle::try_from(owner.containers()).ok()),
         packet_programs,
         user_probes,
         watched: Mutex::default(),

@@ -91,7 +91,7 @@ fn namespaces_that_come_and_go_leave_nothing_behind() {
         let (files, programs) = (open_files(), programs());
         let left = format!("{before} files were open, now {files}; {programs} programs are left");
         assert!(began.elapsed() < Duration::from_secs(60), "{left}");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
