@@ -119,6 +119,7 @@ APART int describe(struct __sk_buff *skb, __u64 where, __u32 place, __u32 transp
 	event->direction_raw = outgoing ? egress : ingress;
 	event->transport_raw = transport;
 	event->owner_source_raw = igx_socket_source(owner);
+	event->cgroup_id = igx_socket_cgroup(owner);
 	event->segments = 1;
 	event->options =
 	    (all ? OPTION_ALL : 0) | (no_sni ? OPTION_NO_SNI : 0) | (ja4 ? OPTION_JA4 : 0);

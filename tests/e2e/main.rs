@@ -15,6 +15,7 @@ mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
+mod identity;
 mod inspect_peer;
 mod journey;
 mod loss;

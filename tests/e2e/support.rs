@@ -148,6 +148,17 @@ impl Running {
         }
     }
 
+    /// A line that is there already.
+    pub(crate) fn any_line(&mut self) -> Option<String> {
+        self.out.try_recv().ok()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ends(mut self) {
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {:#?}", self.everything_said());
+    }
+
     /// The next line of output, if it comes in time.
     pub(crate) fn line_within(&mut self, time: Duration) -> Option<String> {
         self.out.recv_timeout(time).ok()
