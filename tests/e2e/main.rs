@@ -26,6 +26,7 @@ mod publish;
 mod recall;
 mod recall_cases;
 mod registry;
+mod rootless;
 mod runtimes;
 mod second_gadget;
 mod signature;
