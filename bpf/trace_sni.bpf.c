@@ -29,8 +29,8 @@
 #include "datagram.h"
 #include "sightings.h"
 
-/* Room for 800 split hellos: a reader that is late by some hundredths of a second loses none. */
-#define EVENTS_SIZE (2 * 1024 * 1024)
+/* Room for 1,600 split hellos: a reader that is late by a tenth of a second loses none. */
+#define EVENTS_SIZE (4 * 1024 * 1024)
 #define DATAGRAMS_SIZE (1024 * 1024)
 
 GADGET_TRACER_MAP(events, EVENTS_SIZE);

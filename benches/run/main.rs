@@ -6,13 +6,15 @@
 //! is filled. Output goes to tmpfs for both. CPU is user plus system time of the whole process.
 //!
 //! With `--guests`, gadgets with WebAssembly guests are measured instead: an own one, and `trace_mount.tar` and
-//! `advise_seccomp.tar` of the peer's folder.
+//! `advise_seccomp.tar` of the peer's folder. With `--names`, trace_sni is, with hellos and floods.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 
 mod guests;
 mod load;
 mod measure;
+mod names;
+mod replay;
 mod runner;
 
 use std::{env, time::Duration};
@@ -29,6 +31,9 @@ const RATE: u64 = 200_000;
 const SECONDS: u64 = 3;
 
 fn main() {
+    if env::args().any(|arg| arg == "--names") {
+        return names::measure();
+    }
     let setup = Setup::new();
     if env::args().any(|arg| arg == "--guests") {
         return guests::measure(&setup);

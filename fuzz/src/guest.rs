@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runner::{
-    datasource::{DataSource, Packet, Scalar, SourceKind},
+    datasource::{DataSource, Packet, Place, Scalar, SourceKind},
     wasm::{
         Guest, Host, Level, Limits, MapId, NewMap, Payload, PerfRead, ReaderId, Stage, SyscallDeclaration,
     },
@@ -95,6 +95,10 @@ fn sources() -> Vec<DataSource> {
         let mut source = DataSource::new(name, kind);
         source.add_slot_field(None, "number", Scalar::Int32, 0);
         source.add_slot_field(None, "comm", Scalar::String, 1);
+        let ports = source.add_slot_field(None, "port", Scalar::Uint16, 2);
+        source.fields[ports].kind.array = true;
+        source.fields[ports].place = Place::Static { offset: 2, size: 6 };
+        source.static_size = 8;
         source
     };
     vec![of("events", SourceKind::Single), of("list", SourceKind::Array)]

@@ -30,12 +30,12 @@ fn module(body: &str) -> Vec<u8> {
 }
 
 /// A store with the gadget `test` of the given parts.
-fn gadget(program: bool, metadata: &str, guest: &str) -> Igx {
+fn gadget(program: Option<&str>, metadata: &str, guest: &str) -> Igx {
     let igx = Igx::new();
     let folder = igx.home.path().join("gadget");
     fs::create_dir(&folder).unwrap();
-    if program {
-        fs::write(folder.join("program.bpf.c"), PROGRAM).unwrap();
+    if let Some(program) = program {
+        fs::write(folder.join("program.bpf.c"), program).unwrap();
     }
     fs::write(folder.join("gadget.yaml"), metadata).unwrap();
     fs::write(folder.join("guest.wasm"), module(guest)).unwrap();
@@ -98,7 +98,7 @@ const MARKING: &str = r#"
 
 #[test]
 fn a_guest_is_called_only_for_events_with_bytes_behind_them_and_may_discard() {
-    let igx = gadget(true, METADATA, MARKING);
+    let igx = gadget(Some(PROGRAM), METADATA, MARKING);
     let mut opener = Opener::new();
     let mut run = igx.run(&["test", "--host", "-o", "json", "--pid", &opener.pid()]);
     opener.open(&["/proc/version", "/etc/hostname", "/etc/shells", "/etc/passwd", "/nonexistent"]);
@@ -180,13 +180,65 @@ const RECORDING: &str = r#"
 
 #[test]
 fn a_guest_records_into_perf_buffers_and_reads_every_processors_number() {
-    let igx = gadget(true, METADATA, RECORDING);
+    let igx = gadget(Some(PROGRAM), METADATA, RECORDING);
     let mut opener = Opener::new();
     let run = igx.run(&["test", "--host", "-o", "json", "--pid", &opener.pid()]);
     opener.open(&["/etc/hostname"; 300]);
     let lines = run.stop();
     let summary: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
     assert_eq!(summary, serde_json::json!({"records": 300, "opens": 300}));
+}
+
+/// Numbers the batches, as a subscription to batches, and makes of each entry a list, as one to events.
+const COUNTING: &str = r#"
+  (global $batches (mut i32) (i32.const 0))
+  (global $list (mut i32) (i32.const 0))
+  (func (export "gadgetInit") (result i32)
+    (global.set $ds (call $not0 (call $getDataSource @"opens")))
+    (global.set $f (call $not0 (call $getField (global.get $ds) @"opens")))
+    (global.set $g (call $not0 (call $addField (global.get $ds) @"batch" (i32.const 8))))
+    (global.set $list (call $not0 (call $addField (global.get $ds) @"list" (i32.const 0x10000008))))
+    (call $is (call $subscribe (global.get $ds) (i32.const 2) (i32.const 0) (i64.const 1)) (i32.const 0))
+    (call $subscribe (global.get $ds) (i32.const 1) (i32.const 1) (i64.const 2)))
+  (func $number (param $batch i32) (local $at i32)
+    (global.set $batches (i32.add (global.get $batches) (i32.const 1)))
+    (block $end (loop $next
+      (br_if $end (i32.ge_u (local.get $at) (call $arrayLen (local.get $batch))))
+      (call $is (i32.const 0)
+        (call $set (global.get $g) (call $not0 (call $arrayGet (local.get $batch) (local.get $at))) (i32.const 8)
+          (i64.extend_i32_u (global.get $batches))))
+      (local.set $at (i32.add (local.get $at) (i32.const 1)))
+      (br $next))))
+  (func $listed (param $entry i32)
+    (i64.store32 (i32.const 1000) (call $getScalar (global.get $g) (local.get $entry) (i32.const 8) (i32.const 900)))
+    (i64.store32 (i32.const 1004) (call $getScalar (global.get $f) (local.get $entry) (i32.const 9) (i32.const 900)))
+    ;; Upstream takes lists as bytes only.
+    (call $is (i32.const 0)
+      (call $set (global.get $list) (local.get $entry) (i32.const 14) (call $span (i32.const 1000) (i32.const 8)))))
+  (func (export "dataSourceCallback") (param $subscription i64) (param i32) (param $data i32)
+    (if (i64.eq (local.get $subscription) (i64.const 1))
+      (then (call $number (local.get $data)))
+      (else (call $listed (local.get $data)))))"#;
+
+#[test]
+fn a_guest_sees_each_batch_when_it_is_fetched_and_fills_lists() {
+    let igx = gadget(Some(include_str!("../../examples/top_opens/program.bpf.c")), "name: test\n", COUNTING);
+    let script = "while :; do : < /etc/hostname; sleep 0.01; done";
+    let opens = Process::start(Command::new("sh").args(["-c", script]));
+    let flags =
+        ["--map-fetch-interval", "200ms", "--map-fetch-count", "3", "--pid", &opens.pid().to_string()];
+    let output = igx.ok(&[&["run", "test", "--host", "-o", "json"], &flags[..]].concat());
+    let batches: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(batches.len(), 3, "{output}");
+    let mut entries = 0;
+    for (number, batch) in (1..).zip(&batches) {
+        for entry in batch.as_array().unwrap() {
+            assert_eq!(entry["batch"], number, "{output}");
+            assert_eq!(entry["list"], serde_json::json!([number, entry["opens"]]), "{output}");
+            entries += 1;
+        }
+    }
+    assert!(entries > 0, "{output}");
 }
 
 #[test]
@@ -201,7 +253,7 @@ fn an_image_may_be_a_guest_alone() {
         (local.set $packet (call $not0 (call $newPacket (global.get $ds))))
         (call $is (call $set (global.get $f) (local.get $packet) (i32.const 12) @"world") (i32.const 0))
         (call $emit (global.get $ds) (local.get $packet)))"#;
-    let igx = gadget(false, "name: test\n", guest);
+    let igx = gadget(None, "name: test\n", guest);
     let mut run = igx.run(&["test", "--host", "-o", "json"]);
     assert_eq!(run.line(), r#"{"text":"world"}"#);
     run.stop();
@@ -218,7 +270,7 @@ fn failing(annotations: &str, init: &str) -> Igx {
     );
     let metadata = METADATA.replace("igx.guest.only-with-rest: \"true\"", "other: x");
     gadget(
-        true,
+        Some(PROGRAM),
         &metadata.replace("name: test\n", &format!("name: test\nannotations:\n{annotations}")),
         &guest,
     )
@@ -327,7 +379,6 @@ fn the_example_gives_the_peer_the_same_data() {
     let ours = opens_seen_by(&mut igx.command(&args), &marker);
     assert_eq!(ours[0]["summary"], "sh reads /etc/hostname".replace("/etc/hostname", "…tc/hostname"));
     assert!(ours[1]["summary"].as_str().unwrap().starts_with("sh overwrites …"), "{ours:#?}");
-
     let Some(peer) = env::var_os("IGX_PEER").map(PathBuf::from).filter(|p| p.join("ig").exists()) else {
         eprintln!("left out: IGX_PEER names no folder with the peer's binary ig");
         return;

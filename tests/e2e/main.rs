@@ -25,6 +25,8 @@ mod probes;
 mod publish;
 mod recall;
 mod recall_cases;
+mod recall_peers;
+mod recall_ways;
 mod registry;
 mod rootless;
 mod runtimes;

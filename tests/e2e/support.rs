@@ -164,6 +164,11 @@ impl Running {
         assert!(status.success(), "{status}: {:#?}", self.everything_said());
     }
 
+    /// The next line of output, if it comes in time.
+    pub(crate) fn line_within(&mut self, time: Duration) -> Option<String> {
+        self.out.recv_timeout(time).ok()
+    }
+
     /// The first JSON event for which `wanted` holds.
     pub(crate) fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.events(&[&wanted]).remove(0)

@@ -37,7 +37,7 @@ impl Settings {
 }
 
 /// Makes the maps, as `bpf/socket_entry.h` declares them, for both objects.
-pub(super) fn maps(settings: &Settings) -> Result<Maps, Error> {
+pub(super) fn maps(value_size: u32) -> Result<Maps, Error> {
     let options = libbpf_sys::bpf_map_create_opts {
         sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
         ..Default::default()
@@ -47,8 +47,8 @@ pub(super) fn maps(settings: &Settings) -> Result<Maps, Error> {
             .map_err(|source| Error::Load { object: name, source })
     };
     Ok(Maps {
-        sockets: make(MapType::Hash, SOCKETS, 12, settings.value_size, 16384)?,
-        connections: make(MapType::LruHash, CONNECTIONS, 44, settings.value_size, 8192)?,
+        sockets: make(MapType::Hash, SOCKETS, 12, value_size, 16384)?,
+        connections: make(MapType::LruHash, CONNECTIONS, 44, value_size, 8192)?,
         containers: make(MapType::Hash, CONTAINERS, 8, 4, 8192)?,
     })
 }

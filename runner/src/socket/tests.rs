@@ -406,8 +406,8 @@ fn a_closed_socket_stays_five_seconds_and_is_then_removed() {
 
 #[test]
 fn a_live_socket_survives_the_sweep() {
-    let owner =
-        SocketOwner::start_with_grace(Options::default(), Duration::ZERO, Duration::from_millis(10)).unwrap();
+    let maps = SocketMaps::new(&Options::default()).unwrap();
+    let owner = SocketOwner::on(&maps, None, Duration::ZERO, Duration::from_millis(10)).unwrap();
     let stays = TcpListener::bind("127.0.0.1:0").unwrap();
     let goes = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     eventually("removal", || owner.owner(netns(), V4, TCP, goes).is_none().then_some(()));

@@ -10,7 +10,6 @@ use wasmi::{
 use super::{
     API_VERSION, Error, Host, Payload, Stop, Subscription, call,
     objects::{Object, Objects},
-    segments,
     state::State,
     wasi,
 };
@@ -120,14 +119,15 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Gets a module ready. `name` is that of the gadget, for errors.
+    /// Gets a module ready, the faster the fewer segments it has: see [`merge_segments`](super::merge_segments). `name`
+    /// is that of the gadget, for errors.
     ///
     /// # Errors
     /// When it is no module, wants what there is not, is written for another version, or fails at once.
     pub fn new(name: &str, module: &[u8], host: Box<dyn Host>, limits: Limits) -> Result<Self, Error> {
         let refuse = |error: wasmi::Error| Error::Module { guest: name.to_owned(), why: error.to_string() };
         let engine = Engine::new(&config());
-        let module = Module::new(&engine, segments::merged(module)).map_err(refuse)?;
+        let module = Module::new(&engine, module).map_err(refuse)?;
         let fence = StoreLimitsBuilder::new()
             .memory_size(limits.pages.saturating_mul(PAGE))
             .table_elements(MAX_TABLE)

@@ -4,7 +4,7 @@
 //!
 //! Source: WebAssembly core specification, 5.5 (sections) and 5.5.14 (data).
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 /// Sections, by number.
 const IMPORTS: u8 = 2;
@@ -28,13 +28,17 @@ const ACTIVE: u8 = 0;
 const I32_CONST: u8 = 0x41;
 const END: u8 = 0x0b;
 
-/// The module with fewer segments, which makes the same memory; as it is if it cannot be told that it would, or
-/// if it is no module at all: who runs it will say so.
-pub(super) fn merged(module: &[u8]) -> Cow<'_, [u8]> {
-    merge(module).map_or(Cow::Borrowed(module), Cow::Owned)
+/// Puts the segments of a module together, which then makes the same memory; leaves it alone if it cannot be told that
+/// it would, or if it is no module at all: who runs it will say so. The rest of the module stays where it is, as
+/// copying megabytes is most of what a start costs.
+pub fn merge(module: &mut Vec<u8>) {
+    if let Some((place, data)) = merged(module) {
+        module.splice(place, data);
+    }
 }
 
-fn merge(module: &[u8]) -> Option<Vec<u8>> {
+/// Where the data section lies, and what is to be in its place.
+fn merged(module: &[u8]) -> Option<(Range<usize>, Vec<u8>)> {
     let mut rest = Bytes(module.get(PREAMBLE..)?);
     let mut before = PREAMBLE;
     loop {
@@ -47,16 +51,7 @@ fn merge(module: &[u8]) -> Option<Vec<u8>> {
             DATA_COUNT => return None,
             // The memory may come from elsewhere, with something in it.
             IMPORTS if imports_memory(body)? => return None,
-            DATA => {
-                let data = section(body)?;
-                let mut merged = Vec::with_capacity(module.len() + data.len());
-                merged.extend_from_slice(&module[..before]);
-                merged.push(DATA);
-                put_number(&mut merged, u32::try_from(data.len()).ok()?);
-                merged.extend_from_slice(&data);
-                merged.extend_from_slice(&module[after..]);
-                return Some(merged);
-            }
+            DATA => return Some((before..after, section(body)?)),
             _ => {}
         }
         before = after;
@@ -80,7 +75,7 @@ fn imports_memory(body: &[u8]) -> Option<bool> {
     Some(false)
 }
 
-/// The content of a data section, with neighbours put together.
+/// The data section of this content, with neighbours put together.
 fn section(body: &[u8]) -> Option<Vec<u8>> {
     let mut rest = Bytes(body);
     let count = rest.number()?;
@@ -97,40 +92,58 @@ fn section(body: &[u8]) -> Option<Vec<u8>> {
             return None;
         }
         let len = rest.number()? as usize;
-        segments.push((start, rest.take(len)?));
+        segments.push(Segment { start, bytes: rest.take(len)? });
     }
     if !rest.0.is_empty() {
         return None;
     }
-    segments.sort_by_key(|(start, _)| *start);
-    let mut runs: Vec<(u32, Vec<u8>)> = Vec::new();
-    let (mut end, mut total) = (0u32, 0usize);
-    for (start, bytes) in segments {
+    segments.sort_by_key(|segment| segment.start);
+    let mut total = 0;
+    let mut end = 0u32;
+    for segment in &segments {
         // Where two overlap, their order matters.
-        let gap = start.checked_sub(end)?;
-        total += bytes.len() + gap.min(MAX_GAP) as usize;
+        let gap = segment.start.checked_sub(end)?;
+        total += segment.bytes.len() + gap.min(MAX_GAP) as usize;
         if total > MAX_DATA {
             return None;
         }
-        match runs.last_mut().filter(|_| gap <= MAX_GAP) {
-            Some((_, data)) => {
-                data.resize(data.len() + gap as usize, 0);
-                data.extend_from_slice(bytes);
-            }
-            None => runs.push((start, bytes.to_vec())),
+        end = segment.end()?;
+    }
+    let mut data = Vec::with_capacity(total);
+    let mut runs = 0;
+    for run in segments.chunk_by(|one, next| one.end().is_some_and(|end| next.start - end <= MAX_GAP)) {
+        runs += 1;
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        data.extend_from_slice(&[ACTIVE, I32_CONST]);
+        put_signed(&mut data, first.start as i32);
+        data.push(END);
+        put_number(&mut data, last.end()? - first.start);
+        let begin = data.len();
+        for segment in run {
+            data.resize(begin + (segment.start - first.start) as usize, 0);
+            data.extend_from_slice(segment.bytes);
         }
-        end = start.checked_add(u32::try_from(bytes.len()).ok()?)?;
     }
-    let mut out = Vec::with_capacity(body.len() * 2);
-    put_number(&mut out, u32::try_from(runs.len()).ok()?);
-    for (start, data) in runs {
-        out.extend_from_slice(&[ACTIVE, I32_CONST]);
-        put_signed(&mut out, start as i32);
-        out.push(END);
-        put_number(&mut out, u32::try_from(data.len()).ok()?);
-        out.extend_from_slice(&data);
+    let mut head = Vec::new();
+    put_number(&mut head, runs);
+    let mut section = vec![DATA];
+    put_number(&mut section, u32::try_from(head.len() + data.len()).ok()?);
+    section.append(&mut head);
+    data.splice(..0, section);
+    Some(data)
+}
+
+/// Bytes of memory.
+struct Segment<'a> {
+    start: u32,
+    bytes: &'a [u8],
+}
+
+impl Segment<'_> {
+    /// Where it ends; `None` if that is beyond all memory.
+    fn end(&self) -> Option<u32> {
+        self.start.checked_add(u32::try_from(self.bytes.len()).ok()?)
     }
-    Some(out)
 }
 
 /// Bytes that are taken off the front.
@@ -219,6 +232,12 @@ mod tests {
             .collect();
         let text = format!("(module (memory (export \"memory\") 1) {segments} {more})");
         wat::parse_str(text).unwrap()
+    }
+
+    fn merged(module: &[u8]) -> Vec<u8> {
+        let mut module = module.to_vec();
+        merge(&mut module);
+        module
     }
 
     fn segments(module: &[u8]) -> usize {

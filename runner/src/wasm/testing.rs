@@ -165,12 +165,14 @@ pub(super) fn module(body: &str) -> Vec<u8> {
     wat::parse_str(format!("(module {IMPORTS} {data} {code})")).unwrap()
 }
 
-/// A data source with a number, a text of the kernel's, and a batch of the same.
+/// A data source with a number, a text and a list of the kernel's, and a batch of the same.
 pub(super) fn sources() -> Vec<DataSource> {
     let of = |name: &str, kind| {
         let mut source = DataSource::new(name, kind);
         sample::add(&mut source, None, "number", Scalar::Int32, 0, 4);
         sample::add(&mut source, None, "comm", Scalar::CString, 4, 8);
+        let ports = sample::add(&mut source, None, "ports", Scalar::Uint16, 12, 6);
+        source.fields[ports].kind.array = true;
         source
     };
     vec![of("events", SourceKind::Single), of("list", SourceKind::Array)]
@@ -179,7 +181,7 @@ pub(super) fn sources() -> Vec<DataSource> {
 pub(super) fn packet(number: i32, comm: &str) -> Packet {
     let mut data = number.to_le_bytes().to_vec();
     data.extend_from_slice(comm.as_bytes());
-    data.resize(12, 0);
+    data.resize(18, 0);
     Packet { data, ..Packet::default() }
 }
 

@@ -1,7 +1,7 @@
 //! Guests that behave: every function of the interface, as the guest sees it.
 
 use super::{testing::*, *};
-use crate::datasource::{Packet, Slots, Value};
+use crate::datasource::{Packet, Scalar, Slots, Value};
 
 #[test]
 fn a_guest_reads_and_fills_fields() {
@@ -170,6 +170,43 @@ fn batches_are_read_and_made() {
         assert_eq!((batch[0].data[0], batch[1].data[0]), (5, 66));
         let Some((1, Payload::Array(own))) = guest.emitted() else { panic!("nothing sent") };
         assert_eq!((own.len(), own[0].data[0]), (1, 77));
+    }
+}
+
+/// Lists of numbers cross as bytes, whichever of the two kinds a guest names; upstream knows only one.
+#[test]
+fn lists_are_read_and_written() {
+    const GUEST: &str = r#"(func (export "gadgetInit") (result i32)
+          (global.set $ds (call $not0 (call $getDataSource @"events")))
+          (global.set $f (call $not0 (call $getField (global.get $ds) @"ports")))
+          (global.set $g (call $not0 (call $addField (global.get $ds) @"doubled" (i32.const 0x10000008))))
+          (call $subscribe (global.get $ds) (i32.const 1) (i32.const 0) (i64.const 0)))
+        (func (export "dataSourceCallback") (param i64 i32 i32)
+          ;; No number, and too long for less room.
+          (i32.store (i32.const 900) (i32.const 0))
+          (drop (call $getScalar (global.get $f) (local.get 2) (i32.const 7) (i32.const 900)))
+          (call $is (i32.load (i32.const 900)) (i32.const 1))
+          (call $is (call $getBuffer (global.get $f) (local.get 2) (i32.const KIND) (i64.const 0x5000003e8))
+                    (i32.const -1))
+          (call $is (call $getBuffer (global.get $f) (local.get 2) (i32.const KIND) (i64.const 0x6000003e8))
+                    (i32.const 6))
+          (i32.store (i32.const 1100) (i32.mul (i32.const 2) (i32.load16_u (i32.const 1000))))
+          (i32.store (i32.const 1104) (i32.mul (i32.const 2) (i32.load16_u (i32.const 1004))))
+          (call $is (call $set (global.get $g) (local.get 2) (i32.const KIND) (i64.const 0x80000044c))
+                    (i32.const 0))
+          ;; The kernel's list has the length that it has.
+          (call $is (call $set (global.get $f) (local.get 2) (i32.const KIND) (i64.const 0x40000044c))
+                    (i32.const 1))
+          (call $is (call $set (global.get $f) (local.get 2) (i32.const KIND) (i64.const 0x60000044c))
+                    (i32.const 0)))"#;
+    for kind in ["14", "0x10000007"] {
+        let (mut guest, _, sources) = start(&GUEST.replace("KIND", kind)).unwrap();
+        let mut event = Packet { data: vec![0; sources[0].static_size], ..Packet::default() };
+        event.data[12..18].copy_from_slice(&[1, 1, 2, 0, 3, 0]);
+        let event = pass(&mut guest, &sources, event).unwrap().unwrap();
+        let value = |name| event.value(&sources[0].accessor(sources[0].field(name).unwrap()));
+        assert_eq!(value("doubled"), Value::Array(Scalar::Uint32, &[2, 2, 0, 0, 6, 0, 0, 0]), "{kind}");
+        assert_eq!(value("ports"), Value::Array(Scalar::Uint16, &[2, 2, 0, 0, 6, 0]), "{kind}");
     }
 }
 

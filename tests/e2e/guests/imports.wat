@@ -6,6 +6,8 @@
 (import "ig" "dataSourceAddField" (func $addField (param i32 i64 i32) (result i32)))
 (import "ig" "dataSourceNewPacketSingle" (func $newPacket (param i32) (result i32)))
 (import "ig" "dataSourceEmitAndRelease" (func $emit (param i32 i32) (result i32)))
+(import "ig" "dataArrayLen" (func $arrayLen (param i32) (result i32)))
+(import "ig" "dataArrayGet" (func $arrayGet (param i32 i32) (result i32)))
 (import "ig" "fieldGetScalar" (func $getScalar (param i32 i32 i32 i32) (result i64)))
 (import "ig" "fieldSet" (func $set (param i32 i32 i32 i64) (result i32)))
 (import "ig" "newMap" (func $newMap (param i64 i32 i32 i32 i32) (result i32)))

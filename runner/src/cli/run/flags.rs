@@ -57,7 +57,7 @@ fn head() -> Command {
                 .short('f')
                 .long("file")
                 .value_name("FILE")
-                .help("Take image and flags from this manifest; - is stdin"),
+                .help("Take image and flags from this manifest, file or URL; - is stdin"),
         )
         .arg(
             Arg::new("command")
@@ -341,8 +341,9 @@ pub(crate) fn param_values(params: &[Param], matches: &ArgMatches) -> Vec<(Strin
         .filter(|p| matches.try_contains_id(&p.key).is_ok() && given(p))
         .filter_map(|p| {
             let value = match p.kind {
-                ParamType::Bool => matches.get_one::<bool>(&p.key)?.to_string(),
-                _ => matches.get_one::<String>(&p.key)?.clone(),
+                // One named like a flag of ours has that flag, whose values may be of another kind.
+                ParamType::Bool => matches.try_get_one::<bool>(&p.key).ok()??.to_string(),
+                _ => matches.try_get_one::<String>(&p.key).ok()??.clone(),
             };
             Some((p.key.clone(), value))
         })
