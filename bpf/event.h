@@ -8,6 +8,7 @@
 #define EVENT_H
 
 #include <gadget/types.h>
+#include <gadget/igx-cgroup.h>
 
 #include "client_hello.h"
 
@@ -52,7 +53,8 @@ struct event {
 	/* Of datagrams that travel as one packet, how long each but the last is; else 0. */
 	__u16 datagram_size;
 	__u16 options; /* for the guest: what the user asked for */
-	__u16 __pad[6];
+	__u16 __pad[2];
+	igx_cgroup_id cgroup_id; /* of the process' container, as far as it is in one */
 };
 
 #endif

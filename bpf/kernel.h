@@ -40,6 +40,37 @@ struct cred {
 	kgid_t gid;
 };
 
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup_root {
+	int hierarchy_id;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp; /* that of version 2 */
+	struct cgroup_subsys_state *subsys[1];
+};
+
+enum cgroup_subsys_id___igx {
+	memory_cgrp_id___igx = 1,
+	pids_cgrp_id___igx = 2,
+};
+
 struct task_struct {
 	int pid;  /* what user space calls the thread */
 	int tgid; /* what user space calls the process */
@@ -47,6 +78,7 @@ struct task_struct {
 	const struct cred *cred;
 	char comm[16];
 	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
 };
 
 typedef struct {

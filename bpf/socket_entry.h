@@ -14,6 +14,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "kernel.h"
+#include "cgroup.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -47,10 +48,11 @@ struct socket_owner {
 	__u32 ptid;
 	__u8 ipv6only;
 	__u8 pad[7];
+	__u64 cgroup; /* igx_cgroup of gadget/igx-cgroup.h */
 };
 
 _Static_assert(sizeof(struct socket_key) == 12, "gadgets look keys of 12 bytes up");
-_Static_assert(sizeof(struct socket_owner) == 88, "the optional fields begin at 88");
+_Static_assert(sizeof(struct socket_owner) == 96, "the optional fields begin at 96");
 
 /*
  * The runner makes this map, with values of the size that it wants. It is preallocated, although
@@ -146,6 +148,7 @@ static __always_inline void socket_owner(struct sock *sk, struct task_struct *ta
 	owner->ppid = BPF_CORE_READ(parent, tgid);
 	owner->ptid = BPF_CORE_READ(parent, pid);
 	owner->sock = (__u64)sk;
+	owner->cgroup = task_cgroup(task);
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)
 		owner->ipv6only = BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only);
 }

@@ -29,8 +29,8 @@
 #include "datagram.h"
 #include "sightings.h"
 
-/* Room for 800 split hellos: a reader that is late by some hundredths of a second loses none. */
-#define EVENTS_SIZE (2 * 1024 * 1024)
+/* Room for 1,600 split hellos: a reader that is late by a tenth of a second loses none. */
+#define EVENTS_SIZE (4 * 1024 * 1024)
 #define DATAGRAMS_SIZE (1024 * 1024)
 
 GADGET_TRACER_MAP(events, EVENTS_SIZE);
@@ -119,6 +119,7 @@ APART int describe(struct __sk_buff *skb, __u64 where, __u32 place, __u32 transp
 	event->direction_raw = outgoing ? egress : ingress;
 	event->transport_raw = transport;
 	event->owner_source_raw = igx_socket_source(owner);
+	event->cgroup_id = igx_socket_cgroup(owner);
 	event->segments = 1;
 	event->options =
 	    (all ? OPTION_ALL : 0) | (no_sni ? OPTION_NO_SNI : 0) | (ja4 ? OPTION_JA4 : 0);

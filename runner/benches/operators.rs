@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use runner::datasource::{Annotations, DataSource, Event, Field, Kind, Place, Scalar, Slots, SourceKind};
-use runner::operator::enrich::{self, ContainerFields, ContainerLookup, Enrich};
+use runner::operator::enrich::{self, ContainerFields, ContainerLookup, Enrich, Gone};
 use runner::operator::expression::Expression;
 use runner::operator::filter::Filter;
 use runner::operator::format::Format;
@@ -108,6 +108,14 @@ impl Containers {
 impl ContainerLookup for Containers {
     fn generation(&self) -> u64 {
         0
+    }
+
+    fn by_cgroup(&mut self, _: u64) -> Option<&ContainerFields> {
+        None
+    }
+
+    fn by_process(&mut self, _: u32, _: u64) -> Result<Option<&ContainerFields>, Gone> {
+        Ok(None)
     }
 
     fn by_mntns(&mut self, inode: u64) -> Option<&ContainerFields> {

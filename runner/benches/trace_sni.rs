@@ -6,7 +6,7 @@ use runner::{
     datasource::{Annotations, DataSource, Event, Field, FieldId, Kind, Place, Scalar, Slots, SourceKind},
     operator::{
         Operator,
-        enrich::{self, ContainerFields, ContainerLookup, Enrich},
+        enrich::{self, ContainerFields, ContainerLookup, Enrich, Gone},
         format::Format,
         run,
         users::Users,
@@ -66,8 +66,16 @@ impl ContainerLookup for Nobody {
         0
     }
 
+    fn by_cgroup(&mut self, _: u64) -> Option<&ContainerFields> {
+        None
+    }
+
     fn by_mntns(&mut self, _: u64) -> Option<&ContainerFields> {
         None
+    }
+
+    fn by_process(&mut self, _: u32, _: u64) -> Result<Option<&ContainerFields>, Gone> {
+        Ok(None)
     }
 
     fn by_netns(&mut self, _: u32) -> Option<&ContainerFields> {

@@ -2,7 +2,7 @@
 //!
 //! A pipeline: an event enters as bytes from a kernel buffer and leaves as a line of text. It moves one way and is
 //! copied once. A module knows only those behind it here: [`cli`], `stream`, `instance`, [`images`], [`operator`] and [`output`], `socket`,
-//! `ebpf`, [`wasm`], [`container`], [`datasource`]; operators and output do not know each other.
+//! `ebpf`, `symbol`, [`wasm`], [`container`], [`datasource`]; operators and output do not know each other.
 //!
 //! Another program that wants a gadget's events begins at `stream`.
 
@@ -20,6 +20,8 @@ pub mod output;
 pub mod socket;
 #[cfg(feature = "ebpf")]
 pub mod stream;
+#[cfg(feature = "ebpf")]
+mod symbol;
 pub mod wasm;
 
 /// What builds images here, as their annotation `io.inspektor-gadget.builder.version` says it.

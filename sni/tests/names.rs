@@ -45,9 +45,11 @@ fn fields_of_captured_hellos() {
     assert_eq!(shown, EXPECTED);
 }
 
-const EXPECTED: [&str; 14] = [
+const EXPECTED: [&str; 17] = [
     "openssl-tls13 0304 - none t13d311000_e8f1e7e78f70_1f22a2ca17c4",
     "openssl-tls12 0303 - none t12d280700_d943125447b4_e7e480e5a997",
+    "openssl35 0304 - none t13d301200_1d37bd780c83_ecd0401ec68b",
+    "nss 0304 - none t13d351100_948423e5275c_496733ea6893",
     "gnutls 0304 - none t13d291300_723694b0fccc_2cc26d266019",
     "curl 0304 h2 none t13d3112h2_e8f1e7e78f70_b26ce05bbdd6",
     "go 0304 h2 none t13d1312h2_f57a46bbacb6_ab7e3b40a677",
@@ -55,6 +57,7 @@ const EXPECTED: [&str; 14] = [
     "python 0304 - none t13d181100_85036bcba153_d41ae481755e",
     "node 0304 - none t13d591000_a33745022dd6_1f22a2ca17c4",
     "java 0304 - none t13d371200_db35923f8641_7c76daad20ec",
+    "chromium 0304 h2 present t13d1517h2_8daaf6152771_cb7bf5808d99",
     "browser-chrome110 0304 h2 none t13d1516h2_8daaf6152771_e5627efa2ab1",
     "browser-chrome131 0304 h2 present t13d1516h2_8daaf6152771_02713d6af862",
     "browser-chrome 0304 h2 present t13d1516h2_8daaf6152771_806a8c22fdea",

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     loss,
-    support::{Igx, Process, TlsServer, with_trace_files},
+    support::{Igx, Process, TlsServer, starts, with_trace_files},
 };
 
 /// How often a container makes its handshake as its very first act.
@@ -20,16 +20,16 @@ const STARTS: usize = 50;
 
 /// A docker daemon of its own, a network between its containers and the host, and an image whose programs are a
 /// shell and openssl.
-struct Docker {
+pub(crate) struct Docker {
     dir: PathBuf,
-    socket: String,
+    pub(crate) socket: String,
     gateway: String,
     server: TlsServer,
     _files: TempDir,
 }
 
 impl Docker {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // The socket's path has to be short.
         let dir = TempDir::with_prefix_in("igx-d", "/tmp").unwrap().keep();
         let script = script("test-docker");
@@ -56,19 +56,19 @@ impl Docker {
         docker
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command.arg("-H").arg(format!("unix://{}", self.socket)).args(args).stdin(Stdio::null());
         command
     }
 
-    fn ok(&self, args: &[&str]) -> String {
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
         let Output { status, stdout, stderr } = self.command(args).output().unwrap();
         assert!(status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&stderr));
         String::from_utf8(stdout).unwrap().trim().to_owned()
     }
 
-    /// An image of the host's openssl and the libraries it needs.
+    /// An image of the host's openssl and the libraries that it and igx need.
     fn import_openssl(&self) {
         let build = r#"
             set -e
@@ -76,11 +76,13 @@ impl Docker {
             mkdir -p "$root/bin" "$root/etc" "$root/tmp"
             cp -L /bin/busybox "$root/bin/busybox"
             ln -s busybox "$root/bin/sh"; ln -s busybox "$root/bin/sleep"
-            for file in $(command -v openssl) $(ldd "$(command -v openssl)" | grep -o '/[^ ]*'); do
+            for file in $(command -v openssl) $(ldd "$(command -v openssl)" "$IGX" | grep -o '/[^ :]*'); do
                 mkdir -p "$root$(dirname "$file")"; cp -L "$file" "$root$file"
             done
             tar -C "$root" -c . ; rm -rf "$root""#;
-        let mut tar = Command::new("sh").args(["-c", build]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut tar = Command::new("sh");
+        let tar = tar.args(["-c", build]).env("IGX", env!("CARGO_BIN_EXE_igx"));
+        let mut tar = tar.stdout(Stdio::piped()).spawn().unwrap();
         let mut import = self.command(&["import", "-", "tls-client:1"]);
         let imported = import.stdin(tar.stdout.take().unwrap()).output().unwrap();
         assert!(tar.wait().unwrap().success());
@@ -88,13 +90,13 @@ impl Docker {
     }
 
     /// The arguments of a handshake that asks for `name`.
-    fn handshake(&self, name: &str) -> Vec<String> {
+    pub(crate) fn handshake(&self, name: &str) -> Vec<String> {
         let to = format!("{}:{}", self.gateway, self.server.port);
         ["openssl", "s_client", "-connect", &to, "-servername", name].map(str::to_owned).to_vec()
     }
 
     /// Runs a container whose very first act is a handshake.
-    fn run(&self, container: &str, name: &str) {
+    pub(crate) fn run(&self, container: &str, name: &str) {
         let mut args = vec!["run", "--rm", "--network", "igx-test", "--name", container, "tls-client:1"];
         let handshake = self.handshake(name);
         args.extend(handshake.iter().map(String::as_str));
@@ -102,19 +104,15 @@ impl Docker {
     }
 
     /// Starts a container that does nothing.
-    fn idle(&self, container: &str) -> Idle<'_> {
-        self.ok(&[
-            "run",
-            "-d",
-            "--network",
-            "igx-test",
-            "--name",
-            container,
-            "tls-client:1",
-            "sleep",
-            "1000",
-        ]);
-        Idle { docker: self, name: container.to_owned() }
+    pub(crate) fn idle(&self, container: &str) -> Idle<'_> {
+        self.idle_with(container, &["--network", "igx-test"])
+    }
+
+    /// The same, with more arguments to docker.
+    pub(crate) fn idle_with(&self, container: &str, more: &[&str]) -> Idle<'_> {
+        let run = ["run", "-d", "--name", container];
+        let id = self.ok(&[&run[..], more, &["tls-client:1", "sleep", "1000"]].concat());
+        Idle { docker: self, id }
     }
 }
 
@@ -124,23 +122,33 @@ impl Drop for Docker {
     }
 }
 
-struct Idle<'a> {
+pub(crate) struct Idle<'a> {
     docker: &'a Docker,
-    name: String,
+    id: String,
 }
 
 impl Idle<'_> {
-    fn handshake(&self, name: &str) {
-        let mut args = vec!["exec", self.name.as_str()];
-        let handshake = self.docker.handshake(name);
-        args.extend(handshake.iter().map(String::as_str));
-        self.docker.ok(&args);
+    pub(crate) fn handshake(&self, name: &str) {
+        let status = self.handshake_by(&[], name).status().unwrap();
+        assert!(status.success(), "{} asks for {name}: {status}", self.id);
+    }
+
+    /// A handshake in the container, by way of another program.
+    pub(crate) fn handshake_by(&self, program: &[&str], name: &str) -> Command {
+        let mut command = self.docker.command(&[&["exec", self.id.as_str()], program].concat());
+        command.args(self.docker.handshake(name)).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Its first process.
+    pub(crate) fn pid(&self) -> String {
+        self.docker.ok(&["inspect", "-f", "{{.State.Pid}}", &self.id])
     }
 }
 
 impl Drop for Idle<'_> {
     fn drop(&mut self) {
-        let _ = self.docker.command(&["rm", "-f", &self.name]).output();
+        let _ = self.docker.command(&["rm", "-f", &self.id]).output();
     }
 }
 
@@ -161,7 +169,7 @@ fn containers_are_known_before_their_first_packet_and_others_are_left_out() {
         "--docker-socketpath",
         &docker.socket,
     ]);
-    let wanted: BTreeSet<String> = (0..STARTS).map(|i| format!("start-{i}.e2e.example")).collect();
+    let wanted: BTreeSet<String> = (0..starts(STARTS)).map(|i| format!("start-{i}.e2e.example")).collect();
     for (i, name) in wanted.iter().enumerate() {
         if i % 10 == 0 {
             docker.run("somebody-else", "other.e2e.example");

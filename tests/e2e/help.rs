@@ -108,7 +108,7 @@ fn of_run() {
               ~/.config/igx/config.yaml]
 
       -f, --file <FILE>
-              Take image and flags from this manifest; - is stdin
+              Take image and flags from this manifest, file or URL; - is stdin
 
           --store <FOLDER>
               Where images are kept [default for root:

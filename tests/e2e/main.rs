@@ -15,6 +15,7 @@ mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
+mod identity;
 mod inspect_peer;
 mod journey;
 mod loss;
@@ -24,7 +25,10 @@ mod probes;
 mod publish;
 mod recall;
 mod recall_cases;
+mod recall_peers;
+mod recall_ways;
 mod registry;
+mod rootless;
 mod runtimes;
 mod second_gadget;
 mod signature;

@@ -2,6 +2,7 @@
 
 use std::{
     fs::OpenOptions,
+    io::{Read, Write},
     process::{Command, Stdio},
 };
 
@@ -212,6 +213,41 @@ fn settings_come_from_a_file_the_environment_and_manifests() {
 }
 
 #[test]
+fn a_manifest_may_be_somewhere_on_the_web() {
+    let igx = with_trace_files();
+    let text = "apiVersion: 1\nkind: instance-spec\nimage: trace_files\nparamValues:\n  operator.cli.output: open:none,start:columns\n  operator.cli.fields: comm\n";
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/run.yaml", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", text.len());
+        stream.write_all(format!("{head}{text}").as_bytes()).unwrap();
+    });
+    assert_eq!(igx.ok(&["run", "-f", &url, "--verify-image=false", "--", "true"]), "COMM\ntrue\n");
+    server.join().unwrap();
+    let error = igx.fails(&["run", "-f", &url]);
+    assert!(error.starts_with(&format!("Error: cannot fetch {url}: ")), "{error}");
+}
+
+#[test]
+fn one_ctrl_c_ends_a_run_whose_pipe_nobody_reads() {
+    let igx = with_trace_files();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command =
+        igx.command(&["-v", "run", "trace_files", "--verify-image=false", "-o", "json", "--host"]);
+    let mut running = Running::start(command.stdout(writer).stderr(Stdio::piped()));
+    running.wait_for_said("running...");
+    // More than a pipe holds.
+    for _ in 0..2000 {
+        let _ = std::fs::File::open("/nonexistent-igx-test");
+    }
+    let said = running.finish().1;
+    assert!(said.iter().any(|line| line.ends_with(": nobody read them at the end")), "{said:#?}");
+    drop(reader);
+}
+
+#[test]
 fn one_ctrl_c_ends_a_run_whose_terminal_does_not_read() {
     let igx = with_trace_files();
     let pty = nix::pty::openpty(None, None).unwrap();
@@ -224,6 +260,6 @@ fn one_ctrl_c_ends_a_run_whose_terminal_does_not_read() {
     tcflow(&slave, FlowArg::TCOOFF).unwrap();
     assert!(Command::new("true").status().unwrap().success());
     let said = running.finish().1;
-    assert!(said.iter().any(|line| line.ends_with(": the terminal did not read them")), "{said:#?}");
+    assert!(said.iter().any(|line| line.ends_with(": nobody read them at the end")), "{said:#?}");
     drop(pty.master);
 }

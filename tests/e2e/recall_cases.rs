@@ -22,12 +22,12 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// A case that is sent behind all others.
-    pub(crate) fn last() -> Self {
-        let name = "the-last.recall.example";
+    /// A case that is sent behind all others, or in front of them; each `number` has a name of its own.
+    pub(crate) fn last(number: u32) -> Self {
+        let name = format!("the-last-{number}.recall.example");
         let mut record = Hello::named(name.as_bytes()).record();
-        set_random(&mut record, u32::MAX);
-        Self { category: "", names: vec![name.to_owned()], sent: Sent::Stream(vec![record]) }
+        set_random(&mut record, u32::MAX - number);
+        Self { category: "", names: vec![name], sent: Sent::Stream(vec![record]) }
     }
 }
 
@@ -144,7 +144,7 @@ fn quic(cases: &mut Vec<Case>) {
             "rfc9369-a2.bin" => continue,
             file if file.contains("retry") => "QUIC, with Retry",
             file if file.starts_with("scrambled") => "QUIC, scrambled",
-            file if file.starts_with("browser") => "QUIC of browsers",
+            file if file.starts_with("browser") || file.starts_with("chromium") => "QUIC of browsers",
             file if file.contains("v2") => "QUIC, version 2",
             _ => "QUIC, version 1",
         };

@@ -190,6 +190,30 @@ fn a_hello_that_is_split_tells_all_of_its_fields() {
     run.stop();
 }
 
+#[test]
+fn a_thousand_connections_whose_hellos_are_split_at_once_are_all_found() {
+    const CONNECTIONS: usize = 1_000;
+    let own = std::process::id().to_string();
+    // Two descriptors each; the usual limit is less.
+    let raised = Command::new("prlimit").args(["--pid", &own, "--nofile=8192:"]).status().unwrap();
+    assert!(raised.success());
+    let igx = Igx::new();
+    let mut run =
+        igx.run(&["trace_sni", "--host", "-o", "json", "--pid", &own, "-F", "name~at-once.example"]);
+    let ends: Vec<_> = (0..CONNECTIONS).map(|_| support::connected("127.0.0.1")).collect();
+    let names: Vec<_> = (0..CONNECTIONS).map(|number| format!("n{number:04}.at-once.example")).collect();
+    let hellos: Vec<_> = names.iter().map(|name| support::client_hello(name)).collect();
+    for part in [0..30, 30..60, 60..usize::MAX] {
+        for ((client, _), hello) in ends.iter().zip(&hellos) {
+            support::send(client, &hello[part.start..part.end.min(hello.len())]);
+        }
+    }
+    let found: std::collections::BTreeSet<_> =
+        (0..CONNECTIONS).map(|_| run.event(|_| true)["name"].as_str().unwrap().to_owned()).collect();
+    assert!(names.iter().all(|name| found.contains(name)), "{} of {CONNECTIONS}", found.len());
+    assert_eq!(run.stop(), Vec::<String>::new());
+}
+
 /// Datagrams of a corpus file: `c` or `s` (who sent it), a length of two bytes, the bytes.
 fn datagrams(file: &str) -> Vec<(u8, Vec<u8>)> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus/quic/");

@@ -26,7 +26,12 @@ use tempfile::TempDir;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A user, and a group, without rights: nobody's.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
+
+/// How many containers of a kind are started: `IGX_TEST_STARTS`, else `usual`.
+pub(crate) fn starts(usual: usize) -> usize {
+    std::env::var("IGX_TEST_STARTS").map_or(usual, |number| number.parse().unwrap())
+}
 
 /// `igx` with a store of its own.
 pub(crate) struct Igx {
@@ -146,6 +151,22 @@ impl Running {
             Ok(line) => line,
             Err(error) => panic!("no line came ({error}); stderr: {:#?}", self.everything_said()),
         }
+    }
+
+    /// A line that is there already.
+    pub(crate) fn any_line(&mut self) -> Option<String> {
+        self.out.try_recv().ok()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ends(mut self) {
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {:#?}", self.everything_said());
+    }
+
+    /// The next line of output, if it comes in time.
+    pub(crate) fn line_within(&mut self, time: Duration) -> Option<String> {
+        self.out.recv_timeout(time).ok()
     }
 
     /// The first JSON event for which `wanted` holds.

@@ -6,6 +6,7 @@
 #include <gadget/filter.h>
 #include <gadget/buffer.h>
 #include <gadget/sockets-map.h>
+#include <gadget/igx-cgroup.h>
 
 /* Events dropped because a filter was set and the socket's owner not known. */
 struct {
@@ -28,9 +29,9 @@ gadget_should_discard_data_by_skb(const struct gadget_socket_value *value)
 	if (!value)
 		return gadget_filters_by_process() || gadget_filter_by_mntns;
 	__builtin_memcpy(comm, value->task, sizeof(comm));
-	return gadget_should_discard_data(value->mntns, value->pid_tgid >> 32,
-					  (__u32)value->pid_tgid, comm, (__u32)value->uid_gid,
-					  value->uid_gid >> 32);
+	return gadget_should_discard_process(value->pid_tgid >> 32, (__u32)value->pid_tgid, comm,
+					     (__u32)value->uid_gid, value->uid_gid >> 32) ||
+	       igx_should_discard_owner(value);
 }
 
 /*

@@ -46,15 +46,22 @@ static __always_inline bool gadget_should_discard_comm(const gadget_comm comm[TA
 	return false;
 }
 
+static __always_inline bool gadget_should_discard_process(gadget_pid pid, gadget_tid tid,
+							  const gadget_comm comm[TASK_COMM_LEN],
+							  gadget_uid uid, gadget_gid gid)
+{
+	return (targ_pid && pid != targ_pid) || (targ_tid && tid != targ_tid) ||
+	       (targ_uid != GADGET_ID_ANY && uid != targ_uid) ||
+	       (targ_gid != GADGET_ID_ANY && gid != targ_gid) || gadget_should_discard_comm(comm);
+}
+
 /* Whether an event of such a process is not wanted. */
 static __always_inline bool gadget_should_discard_data(gadget_mntns_id mntns_id, gadget_pid pid,
 						       gadget_tid tid,
 						       const gadget_comm comm[TASK_COMM_LEN],
 						       gadget_uid uid, gadget_gid gid)
 {
-	return (targ_pid && pid != targ_pid) || (targ_tid && tid != targ_tid) ||
-	       (targ_uid != GADGET_ID_ANY && uid != targ_uid) ||
-	       (targ_gid != GADGET_ID_ANY && gid != targ_gid) || gadget_should_discard_comm(comm) ||
+	return gadget_should_discard_process(pid, tid, comm, uid, gid) ||
 	       gadget_should_discard_mntns_id(mntns_id);
 }
 

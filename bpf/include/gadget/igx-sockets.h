@@ -45,8 +45,11 @@ struct {
 	__type(value, struct gadget_socket_value);
 } igx_sockets SEC(".maps");
 
-/* Inode of the host's network namespace if the map is filled, set by igx; otherwise 0. */
-const volatile __u32 igx_sockets_host = 0;
+/*
+ * Inode of the host's network namespace if the map is filled; otherwise 0. Set by igx once all that
+ * fills it is attached, which is while this program is being loaded.
+ */
+volatile __u32 igx_sockets_host = 0;
 
 static __always_inline enum igx_socket_source
 igx_socket_source(const struct gadget_socket_value *value)

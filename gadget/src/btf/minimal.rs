@@ -124,7 +124,7 @@ pub fn needs_socket_value(object_elf: &[u8]) -> Result<Option<SocketFields>, Err
 const SOCKET_VALUE: &str = "gadget_socket_value";
 
 /// `struct gadget_socket_value`, the value of the map of sockets, with room for `cwd` and `exepath` bytes of the
-/// optional paths; a path of 0 bytes is absent. Its size is 88 and those two.
+/// optional paths; a path of 0 bytes is absent. Its size is 96 and those two.
 pub fn socket_value(cwd: u32, exepath: u32) -> SyntheticStruct {
     use MemberType::{Char, CharArray, U32, U64};
     let fixed = [
@@ -138,9 +138,10 @@ pub fn socket_value(cwd: u32, exepath: u32) -> SyntheticStruct {
         ("ppid", U32, 72),
         ("ptid", U32, 76),
         ("ipv6only", Char, 80),
+        ("igx_cgroup", U64, 88),
     ];
     let mut members: Vec<_> = fixed.map(|(name, kind, offset)| (name.to_owned(), kind, offset)).into();
-    let mut size = 88u32;
+    let mut size = 96u32;
     for (name, length) in [("cwd", cwd), ("exepath", exepath)] {
         if length > 0 {
             members.push((name.to_owned(), CharArray(length), size));

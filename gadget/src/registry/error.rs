@@ -97,6 +97,9 @@ pub enum Fault {
         /// How long it wants to be left alone.
         after: Option<Duration>,
     },
+    /// What should be fetched has no address.
+    #[error("{0}: write it as https://HOST/PATH")]
+    Address(String),
     /// Nobody listens.
     #[error("connection to {0} refused; is the registry running, and is the port right?")]
     Refused(String),

@@ -16,6 +16,7 @@
 
 mod auth;
 mod credentials;
+mod document;
 mod error;
 mod failure;
 mod fetch;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgMatches, parser::ValueSource};
 
 use super::ig;
-use crate::container::{Config, Filters, Protocol, RUNTIMES, Selector, SelectorError};
+use crate::container::{Config, Filters, Protocol, RUNTIMES, Selector, SelectorError, host};
 
 /// The runtimes that `ig` asks.
 const IGS: &str = "docker,containerd,cri-o,podman";
@@ -134,9 +134,7 @@ pub(super) fn config(matches: &ArgMatches) -> Config {
         containerd_namespace: text("containerd-namespace"),
         protocol: if text("runtime-protocol") == "cri" { Protocol::Cri } else { Protocol::Internal },
         explicit,
-        host_root: std::env::var_os("HOST_ROOT")
-            .filter(|path| !path.is_empty())
-            .map_or_else(|| "/".into(), PathBuf::from),
+        host_root: host::root(),
         runtime_path: std::env::var_os("RUNTIME_PATH").filter(|path| !path.is_empty()).map(PathBuf::from),
         ..Config::default()
     }

@@ -10,7 +10,7 @@ use super::hold::{Hold, Unheld};
 use super::keeper::Keeper;
 use super::runtime::Runtimes;
 use super::table::{Lookup, Table};
-use super::{Container, Watcher, namespace};
+use super::{Container, Watcher, host, namespace, process};
 
 /// The runtimes that are asked unless others are named: `runc` stands for containers that no daemon knows.
 pub const RUNTIMES: [&str; 5] = ["docker", "containerd", "cri-o", "podman", "runc"];
@@ -145,10 +145,14 @@ impl Collection {
     /// See [`enum@Error`].
     pub fn start(config: &Config) -> Result<Self, Error> {
         config.check()?;
-        let host_netns = namespace::host_netns()?;
+        if let Err(error) = process::raise_file_limit() {
+            tracing::debug!("cannot raise the limit of open files: {error}");
+        }
+        host::see_control_groups(&config.host_root);
+        let host_netns = host::netns()?;
         let table = Arc::new(Table::new(&config.runtimes));
         let keeper = Keeper::start(Arc::clone(&table), host_netns)?;
-        let mut notes = Vec::new();
+        let mut notes = host::complaints(&config.host_root);
 
         let (listed, first_list) = channel();
         let runtimes = Arc::new(Runtimes::start(config, keeper.orders(), listed)?);

@@ -29,11 +29,11 @@ use nix::sys::fanotify::{MarkFlags, MaskFlags};
 
 use super::collection::{Config, under};
 use super::keeper::Orders;
-use super::namespace;
 use super::process::Process;
 use super::runtime::{Details, Runtimes, Start};
 use super::table::Table;
 use super::watchdog::Watchdog;
+use super::{host, namespace};
 
 mod bundle;
 mod groups;
@@ -113,9 +113,9 @@ impl Hold {
         let watchdog = Watchdog::start([runtimes.as_fd(), folders.as_fd()])?;
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let groups = Groups { runtimes, folders, stop: Arc::clone(&stop), watchdog };
-        let own_mntns = namespace::own_mntns().map_err(io::Error::other)?;
+        let host_mntns = host::mntns().map_err(io::Error::other)?;
         let starts =
-            Starts { pending: Vec::new(), own_mntns, host_netns, table, orders, runtimes: names, unheld };
+            Starts { pending: Vec::new(), host_mntns, host_netns, table, orders, runtimes: names, unheld };
         let thread = thread::Builder::new().name("hold".to_owned()).spawn(move || {
             if let Err(error) = groups.run(starts) {
                 // Both groups close now, and the kernel lets go of whatever they held.
@@ -181,7 +181,7 @@ impl Pending {
 /// The starts under way.
 struct Starts {
     pending: Vec<Pending>,
-    own_mntns: u64,
+    host_mntns: u64,
     host_netns: u32,
     table: Arc<Table>,
     orders: Orders,
@@ -250,7 +250,10 @@ impl Starts {
     fn is_full(&self, id: &str) -> bool {
         let full = self.pending.len() >= MAX_PENDING;
         if full {
-            tracing::warn!(id, "too many containers start at once: this one is not held");
+            if self.unheld.count() == 0 {
+                tracing::warn!("too many containers start at once: not all of them are held");
+            }
+            tracing::debug!(id, "not held");
             self.unheld.add(1);
         }
         full
@@ -317,7 +320,7 @@ impl Starts {
                 return;
             }
         };
-        if process.mntns == self.own_mntns {
+        if process.mntns == self.host_mntns {
             tracing::debug!(id = %pending.id, pid, "process has no mount namespace of its own");
             return;
         }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 mod cgroup;
 mod collection;
 mod hold;
+pub mod host;
 mod keeper;
 pub mod namespace;
 mod process;

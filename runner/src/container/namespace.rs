@@ -69,14 +69,6 @@ pub fn own_netns() -> Result<u32, Error> {
     inode("net", "self").map(netns_number)
 }
 
-/// Inode of the host's network namespace: that of process 1 where it may be looked at, else our own.
-///
-/// # Errors
-/// [`Error::Reach`] if `/proc` is not mounted.
-pub fn host_netns() -> Result<u32, Error> {
-    netns(1).or_else(|_| own_netns())
-}
-
 /// Opens the network namespace of process `pid`. While the file is open the namespace, and so its inode number, lives.
 ///
 /// # Errors

@@ -94,6 +94,21 @@ fn open_end(pid: u32) -> io::Result<End> {
     Ok(End::Descriptor(unsafe { OwnedFd::from_raw_fd(descriptor) }))
 }
 
+/// Lets this process have as many open files as it may: each container costs some. Commands that it starts have as many.
+pub(super) fn raise_file_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call writes one structure of this type, through a pointer that is good for it.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the call reads one structure of this type, through a pointer that is good for it.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn started_at(pid: u32) -> io::Result<i64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = start_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;

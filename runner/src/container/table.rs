@@ -5,11 +5,13 @@
 //! subscribes is told of each container exactly once and in order.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::{Container, K8s, Watcher, namespace};
+use super::{Container, K8s, Watcher, cgroup, namespace};
 
 /// How long an ended container is still found: its last events are read after its end.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -40,6 +42,9 @@ struct State {
 struct View {
     by_mntns: HashMap<u64, Arc<Container>>,
     by_netns: HashMap<u32, Vec<Arc<Container>>>,
+    by_cgroup: HashMap<u64, Arc<Container>>,
+    /// By the path of the group that `by_cgroup` has.
+    by_path: HashMap<Arc<str>, Arc<Container>>,
 }
 
 impl Table {
@@ -178,11 +183,14 @@ impl Table {
 impl View {
     fn of(state: &State) -> Self {
         let mut view = Self::default();
-        for (_, container) in &state.gone {
+        for container in state.gone.iter().map(|(_, container)| container).chain(state.live.values()) {
             view.by_mntns.insert(container.mntns, Arc::clone(container));
+            if container.cgroup.key != 0 {
+                view.by_cgroup.insert(container.cgroup.key, Arc::clone(container));
+                view.by_path.insert(Arc::clone(&container.cgroup.own), Arc::clone(container));
+            }
         }
         for container in state.live.values() {
-            view.by_mntns.insert(container.mntns, Arc::clone(container));
             if !container.host_network {
                 view.by_netns.entry(container.netns).or_default().push(Arc::clone(container));
             }
@@ -221,6 +229,24 @@ impl Lookup {
     pub fn by_netns(&mut self, netns: u32) -> &[Arc<Container>] {
         self.refresh();
         self.view.by_netns.get(&netns).map_or(&[], Vec::as_slice)
+    }
+
+    /// The container whose own control group has this [`Cgroup::key`](super::Cgroup::key), under the same terms.
+    pub fn by_cgroup(&mut self, key: u64) -> Option<&Arc<Container>> {
+        self.refresh();
+        self.view.by_cgroup.get(&key)
+    }
+
+    /// The container in whose control groups process `pid` is, or in groups made within. Reads a file.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn by_process(&mut self, pid: u32) -> io::Result<Option<&Arc<Container>>> {
+        self.refresh();
+        let text = cgroup::text_of(pid)?;
+        let ancestors = cgroup::paths_of(&text).flat_map(|path| Path::new(path).ancestors());
+        let mut found = ancestors.filter_map(|path| self.view.by_path.get(path.to_str()?));
+        Ok(found.next())
     }
 
     /// Moves whenever an answer may have changed.
@@ -430,6 +456,23 @@ mod tests {
         println!("1000 containers: {:?}", began.elapsed());
         // Some 20 ms without optimisation; a view for each would take a hundred times as long.
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_control_group_is_found_by_its_key_and_by_who_is_within() {
+        let table = Arc::new(Table::default());
+        let mut lookup = Lookup::new(Arc::clone(&table));
+        let text = cgroup::text_of(std::process::id()).unwrap();
+        let own: Arc<str> = cgroup::paths_of(&text).next().unwrap_or_default().into();
+        let cgroup = super::super::Cgroup { key: 77, own, ..Default::default() };
+        table.add(Container { cgroup, ..paper("a", 1, 10) });
+        table.add(paper("without", 2, 11));
+        assert_eq!(lookup.by_cgroup(77).map(|found| &*found.id), Some("a"));
+        assert!(lookup.by_cgroup(0).is_none());
+        assert_eq!(lookup.by_process(std::process::id()).unwrap().map(|found| &*found.id), Some("a"));
+        assert!(lookup.by_process(0).is_err());
+        table.remove("a", 1);
+        assert!(lookup.by_cgroup(77).is_some(), "found in its grace");
     }
 
     #[test]

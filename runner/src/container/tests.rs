@@ -347,9 +347,18 @@ fn what_is_not_held_is_found_by_dockers_events() {
     assert_eq!(container.pid, docker.pid_of("unheld"));
 }
 
+/// What stands in for a host's file system.
+pub(super) fn host_folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["etc", "proc", "run", "sys/fs/cgroup"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    dir
+}
+
 #[test]
 fn host_without_a_runtime_is_quiet() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = host_folder();
     let config = Config { host_root: dir.path().to_owned(), ..Config::default() };
     let began = Instant::now();
     let collection = Collection::start(&config).unwrap();

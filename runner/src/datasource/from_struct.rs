@@ -130,7 +130,9 @@ impl Field {
             tracing::warn!("gadget.yaml: field {}: unknown template {template:?}", self.full_name);
         }
         for (key, value) in described.annotations.iter() {
-            self.annotations.set(key, value);
+            // Upstream reads all keys in lower case; gadgets write `columns.maxWidth`.
+            let lower = key.strip_prefix("columns.").map(|rest| format!("columns.{}", rest.to_lowercase()));
+            self.annotations.set(lower.as_deref().unwrap_or(key), value);
         }
         match self.annotations.get("columns.hidden") {
             Some("true") => self.hidden = true,

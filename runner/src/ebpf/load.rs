@@ -60,9 +60,11 @@ impl Loader<'_> {
     fn set_program_types(&self, open: &mut OpenObject) {
         for mut program in open.progs_mut() {
             let section = program.section().to_string_lossy().into_owned();
-            // libbpf knows neither numbered socket sections nor names behind perf_event.
+            // libbpf knows neither numbered socket sections nor names behind perf_event and classifier.
             if section.starts_with("socket") {
                 program.set_prog_type(ProgramType::SocketFilter);
+            } else if section.starts_with("classifier/") {
+                program.set_prog_type(ProgramType::SchedCls);
             } else if section.starts_with("perf_event/") {
                 program.set_prog_type(ProgramType::PerfEvent);
             }
@@ -140,6 +142,24 @@ impl LoadedGadget {
                 .map_err(|source| Error::Map { what: format!("the map {name}"), source }),
             None => Ok(None),
         }
+    }
+
+    /// Sets a variable that programs may read while they run, in `.data` or `.bss`; nothing if there is none of this
+    /// name. Not for one that programs write: what they write meanwhile to others of its section is lost.
+    pub fn set_variable(&self, object: &Object, name: &str, value: &[u8]) -> Result<(), Error> {
+        let Some(variable) = object.variable(name) else { return Ok(()) };
+        let no_map = || Error::NoMap(variable.section.clone());
+        let maps = self.object.iter().flat_map(libbpf_rs::Object::maps);
+        let map = maps
+            .into_iter()
+            .find(|map| map.name().to_string_lossy().ends_with(&variable.section))
+            .ok_or_else(no_map)?;
+        let error = |source| Error::Map { what: format!("the variable {name}"), source };
+        let key = 0_u32.to_ne_bytes();
+        let mut section = map.lookup(&key, MapFlags::ANY).map_err(error)?.ok_or_else(no_map)?;
+        let start = variable.offset as usize;
+        section.get_mut(start..start.saturating_add(value.len())).ok_or_else(no_map)?.copy_from_slice(value);
+        map.update(&key, &section, MapFlags::ANY).map_err(error)
     }
 
     /// The sum over all processors of the one counter in the per-processor array `name`; 0 if there is no such map.

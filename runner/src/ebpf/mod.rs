@@ -7,20 +7,21 @@ pub mod attach;
 mod bpffs;
 pub mod kernel_btf;
 pub mod load;
+pub mod packet_program;
 pub mod param;
 pub(crate) mod perf_ring;
 mod private_mount;
 pub mod reader;
 mod ring;
-pub mod socket_filter;
 pub(crate) mod tracefs;
+pub mod usage;
 
 use std::sync::Mutex;
 
 pub use kernel_btf::{KernelBtf, ObjectBtf};
 pub use load::{LoadedGadget, Loader};
+pub use packet_program::PacketProgram;
 pub use reader::Reader;
-pub use socket_filter::SocketFilter;
 
 /// What can go wrong between an object and the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,7 @@ fn lacks(section: &str) -> &'static str {
         "kprobe" | "kretprobe" => "this kernel has no such function, or no kprobes (CONFIG_KPROBES)",
         "tracepoint" | "tp" | "raw_tracepoint" | "raw_tp" | "tp_btf" => "this kernel has no such tracepoint",
         "perf_event" => "this kernel has no such performance event, or forbids it (perf_event_paranoid)",
+        "uprobe" | "uretprobe" | "usdt" => "this kernel has no probes in programs (CONFIG_UPROBES)",
         "iter" => "this kernel has no such iterator (they came with Linux 5.8)",
         "fentry" | "fexit" => {
             "this kernel has no such function, or cannot attach to functions (CONFIG_FTRACE)"
@@ -110,7 +112,7 @@ pub fn warm_up() {
     let asked = std::thread::Builder::new().name("warm-up".to_owned()).spawn(|| {
         let mut builder = libbpf_rs::ObjectBuilder::default();
         // What fails here fails again, and is told, when it matters.
-        builder.open_memory(socket_filter::DISPATCHER).and_then(libbpf_rs::OpenObject::load).is_ok()
+        builder.open_memory(packet_program::DISPATCHER).and_then(libbpf_rs::OpenObject::load).is_ok()
     });
     if let Err(error) = asked {
         tracing::debug!("libbpf is not asked in advance: {error}");

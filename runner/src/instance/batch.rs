@@ -8,6 +8,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use super::{
     gadget::{Origin, Source},
     schedule::Schedule,
+    statistics::{self, Shown},
 };
 use crate::{
     container::{Collection, Selector, namespace},
@@ -26,6 +27,7 @@ pub(super) struct Batch {
 enum Reading {
     Map { map: MapHandle, value_size: usize },
     Iterators { list: Vec<attach::Iterator>, size: usize },
+    Statistics(statistics::Reading),
 }
 
 impl Batch {
@@ -47,14 +49,15 @@ impl Batch {
                 let list = programs.iter().map(iterator).collect::<Result<_, _>>()?;
                 Reading::Iterators { list, size: source.data.static_size }
             }
+            Origin::Statistics(kind) => Reading::Statistics(kind.open()),
             Origin::Buffer(_) | Origin::Guest => return Ok(None),
         };
         Ok(Some(Self { at, schedule, reading }))
     }
 
     /// Reads what there is. What is read from a map is no longer in it.
-    pub(super) fn fetch(&self, namespaces: &Namespaces<'_>) -> Result<Vec<Vec<u8>>, ebpf::Error> {
-        match &self.reading {
+    pub(super) fn fetch(&mut self, namespaces: &Namespaces<'_>) -> Result<Vec<Vec<u8>>, ebpf::Error> {
+        match &mut self.reading {
             Reading::Map { map, value_size } => take_elements(map, *value_size),
             Reading::Iterators { list, size } => {
                 let mut entries = Vec::new();
@@ -63,6 +66,10 @@ impl Batch {
                     iterator.read(*size, &namespaces, &mut entries)?;
                 }
                 Ok(entries)
+            }
+            Reading::Statistics(reading) => {
+                let Namespaces { collection, selector, host } = *namespaces;
+                Ok(reading.read(&Shown { collection, selector, host }))
             }
         }
     }

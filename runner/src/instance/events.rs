@@ -70,7 +70,7 @@ pub(super) fn read(
     let (sink, shared) = (RefCell::new(sink), RefCell::new(pipelines));
     let lost = read_buffers(buffers, batches, namespaces, &shared, stops, deadline, &sink)?;
     let (mut sink, pipelines) = (sink.into_inner(), shared.into_inner());
-    for batch in batches.iter().filter(|batch| batch.schedule.at_end) {
+    for batch in batches.iter_mut().filter(|batch| batch.schedule.at_end) {
         pipelines.push_batch(batch.at, &batch.fetch(namespaces)?, &mut sink.text);
     }
     pipelines.call(Stage::Stop, &mut sink.text)?;

@@ -11,10 +11,14 @@ use gadget::{
     object::{self, Object, ParamType},
 };
 
-use super::guest::Started;
+use super::{
+    custom,
+    guest::Started,
+    statistics::{self, Statistics},
+};
 use crate::{
     datasource::{DataSource, EnumField},
-    ebpf::param,
+    ebpf::{attach, param},
     wasm,
 };
 
@@ -31,6 +35,9 @@ pub enum Error {
     #[error("{0} has nothing to show: its object defines no tracer, no snapshotter and no map iterator")]
     NoTracer(String),
 }
+
+/// The parameter that names a network interface.
+pub(super) const INTERFACE: &str = "iface";
 
 /// A gadget, ready to be run.
 pub struct Gadget {
@@ -77,6 +84,8 @@ pub enum Origin {
     Iterators(Vec<String>),
     /// The gadget's guest.
     Guest,
+    /// What the kernel tells of the machine, without a program.
+    Statistics(Statistics),
 }
 
 /// A parameter of the gadget's programs, as a flag.
@@ -109,14 +118,18 @@ impl Gadget {
         let name = || image.reference.clone();
         let metadata =
             Metadata::parse(&image.metadata).map_err(|source| Error::Metadata { image: name(), source })?;
+        let statistics = statistics::sources(&metadata);
         let object = match image.object.as_deref() {
             Some(elf) => Object::parse(elf).map_err(|source| Error::Object { image: name(), source })?,
             // Its guest may have events of its own.
-            None if image.wasm.is_some() => Object::default(),
+            None if image.wasm.is_some() || !statistics.is_empty() => Object::default(),
             None => return Err(Error::NoObject(name())),
         };
         // Whether it has something to show, only its guest knows.
-        let shows = !object.tracers.is_empty() || !object.map_iters.is_empty() || !object.iters.is_empty();
+        let shows = !object.tracers.is_empty()
+            || !object.map_iters.is_empty()
+            || !object.iters.is_empty()
+            || !statistics.is_empty();
         if !shows && image.wasm.is_none() {
             return Err(Error::NoTracer(name()));
         }
@@ -143,6 +156,7 @@ impl Gadget {
                 let (data, enums) = DataSource::from_iter(iter, &metadata);
                 Source { data, enums, origin: Origin::Iterators(iter.programs.clone()) }
             }))
+            .chain(statistics)
             .collect();
         Ok(Self::new(image, metadata, object, sources))
     }
@@ -150,6 +164,10 @@ impl Gadget {
     /// What was read from an image, and what it sends.
     pub fn new(image: GadgetImage, metadata: Metadata, object: Object, sources: Vec<Source>) -> Self {
         let mut params: Vec<Param> = object.params.iter().map(|p| Param::new(p, &metadata)).collect();
+        if attach::sees_interfaces(&object) {
+            params.push(Param::interface());
+        }
+        params.extend(custom::params(&metadata).map(|(name, described)| Param::of_metadata(name, described)));
         params.extend(metadata.params.wasm.iter().map(|(name, described)| Param::of_guest(name, described)));
         Self {
             image,
@@ -201,6 +219,34 @@ impl Param {
             kind: param.param_type,
             size: param.size as usize,
             selects_process: known.is_some_and(|k| k.process_filter),
+        }
+    }
+
+    /// Where programs of traffic control are attached.
+    fn interface() -> Self {
+        Self {
+            key: INTERFACE.to_owned(),
+            description: "Watch this network interface of the host, and no container's".to_owned(),
+            possible_values: Vec::new(),
+            default: String::new(),
+            variable: String::new(),
+            kind: ParamType::Unknown,
+            size: 0,
+            selects_process: false,
+        }
+    }
+
+    /// One that changes gadget.yaml.
+    fn of_metadata(name: &str, described: &metadata::CustomParam) -> Self {
+        Self {
+            key: name.to_owned(),
+            description: described.description.clone(),
+            possible_values: described.values.iter().map(|(value, _)| value.to_owned()).collect(),
+            default: described.default_value.clone().unwrap_or_default(),
+            variable: String::new(),
+            kind: ParamType::Unknown,
+            size: 0,
+            selects_process: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Instant};
 use super::{
     gadget::{Gadget, Origin, Source},
     machine::{Machine, Offer},
-    pipeline::named_enums,
+    operators::named_enums,
     policy::{self, OnFailure},
 };
 use crate::{

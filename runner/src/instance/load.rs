@@ -1,20 +1,20 @@
 //! The kernel's side of a run: who owns sockets, which types the object is fitted to, and the loaded object.
 
-use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd, path::PathBuf};
+use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd, path::PathBuf, thread};
 
 use gadget::btf::minimal::{self, SyntheticStruct};
 use libbpf_rs::MapHandle;
 
 use super::{
-    containers::{self, FILTER_MAP},
+    containers::{self, CONTAINERS_MAP, FILTER_MAP},
     gadget::Gadget,
     handover,
     run::{Error, Options},
 };
 use crate::{
-    container::namespace,
+    container::host,
     ebpf::{KernelBtf, LoadedGadget, Loader, ObjectBtf, attach, param},
-    socket::{self, SocketOwner},
+    socket::{self, SocketMaps, SocketOwner},
 };
 
 /// The map in which gadgets look up who owns a socket.
@@ -54,10 +54,22 @@ pub(super) fn load(
     if gadget.image.object.is_none() {
         return Ok(Loaded { gadget: LoadedGadget::default(), filter_map: None, owner: None, types: None });
     }
-    let owner = gadget.has_map(SOCKETS_MAP).then(|| start_owner(&btf)).transpose()?;
-    let types = types(gadget, &btf, owner.is_some())?;
-    let (loaded, filter_map) = load_object(gadget, options, targets, types.as_ref(), owner.as_ref())?;
-    Ok(Loaded { gadget: loaded, filter_map, owner, types })
+    let maps =
+        gadget.has_map(SOCKETS_MAP).then(|| SocketMaps::new(&socket::Options::default())).transpose()?;
+    // Both wait for the kernel's verifier, and neither for the other.
+    let (owner, loaded) = thread::scope(|scope| {
+        let owner = maps.as_ref().map(|maps| scope.spawn(|| start_owner(maps, &btf)));
+        let loaded = load_object(gadget, options, targets, &btf, maps.as_ref());
+        (owner.map(|owner| owner.join().map_err(|_| Error::Thread)), loaded)
+    });
+    let owner = owner.transpose()?.transpose()?;
+    let loaded = loaded?;
+    if owner.as_ref().is_some_and(SocketOwner::knows_every_connection)
+        && let Ok(netns) = host::netns()
+    {
+        loaded.gadget.set_variable(&gadget.object, CONNECTIONS_HOST, &netns.to_ne_bytes())?;
+    }
+    Ok(Loaded { owner, ..loaded })
 }
 
 /// The owner map holds no paths: no gadget that this version runs reads them.
@@ -65,7 +77,7 @@ fn socket_value() -> SyntheticStruct {
     minimal::socket_value(0, 0)
 }
 
-fn start_owner(btf: &KernelBtf) -> Result<SocketOwner, Error> {
+fn start_owner(maps: &SocketMaps, btf: &KernelBtf) -> Result<SocketOwner, Error> {
     // The owner's programs know their map's layout, and read only types of the kernel proper.
     let kept: RefCell<Vec<ObjectBtf>> = RefCell::default();
     let provide = |elf: &[u8]| -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
@@ -74,7 +86,7 @@ fn start_owner(btf: &KernelBtf) -> Result<SocketOwner, Error> {
         kept.borrow_mut().push(types);
         Ok(path)
     };
-    Ok(SocketOwner::start(socket::Options { kernel_btf: Some(&provide), ..socket::Options::default() })?)
+    Ok(maps.start(Some(&provide))?)
 }
 
 /// The kernel's types as far as the gadget asks for them, the enums of its events among them.
@@ -90,13 +102,14 @@ fn load_object(
     gadget: &Gadget,
     options: &Options,
     targets: &BTreeMap<String, String>,
-    types: Option<&ObjectBtf>,
-    owner: Option<&SocketOwner>,
-) -> Result<(LoadedGadget, Option<MapHandle>), Error> {
+    btf: &KernelBtf,
+    sockets: Option<&SocketMaps>,
+) -> Result<Loaded, Error> {
+    let types = types(gadget, btf, sockets.is_some())?;
     let filter_map = if gadget.has_map(FILTER_MAP) { Some(containers::filter_map()?) } else { None };
 
     let handed = handover::params(gadget, options);
-    let mut loader = Loader { btf: types, ..Loader::default() };
+    let mut loader = Loader { btf: types.as_ref(), ..Loader::default() };
     for param in gadget.params.iter().filter(|p| !p.variable.is_empty()) {
         if let Some(value) = options.params.get(&param.key).or_else(|| handed.get(&param.variable)) {
             let bytes = param::encode(&param.key, &param.kind, param.size, value)?;
@@ -106,22 +119,20 @@ fn load_object(
     if !options.host || !options.command.is_empty() {
         loader.variables.push((FILTER_FLAG.into(), vec![1]));
     }
-    if let Ok(netns) = namespace::host_netns() {
+    if let Ok(netns) = host::netns() {
         loader.variables.push((HOST_NETNS.into(), netns.to_ne_bytes().into()));
-        if owner.is_some_and(SocketOwner::knows_every_connection) {
-            loader.variables.push((CONNECTIONS_HOST.into(), netns.to_ne_bytes().into()));
-        }
     }
     let disabled = targets.iter().filter(|(_, target)| *target == attach::DISABLED);
     loader.disabled.extend(disabled.map(|(program, _)| program.clone()));
-    if let Some(owner) = owner {
-        loader.maps.push((SOCKETS_MAP, owner.map()));
-        loader.maps.push((CONNECTIONS_MAP, owner.connections()));
+    if let Some(maps) = sockets {
+        loader.maps.push((SOCKETS_MAP, maps.sockets()));
+        loader.maps.push((CONNECTIONS_MAP, maps.connections()));
+        loader.maps.push((CONTAINERS_MAP, maps.containers().as_fd()));
     }
     if let Some(map) = &filter_map {
         loader.maps.push((FILTER_MAP, map.as_fd()));
     }
     let elf = gadget.image.object.as_deref().unwrap_or_default();
     let loaded = loader.load(elf, &gadget.object)?;
-    Ok((loaded, filter_map))
+    Ok(Loaded { gadget: loaded, filter_map, owner: None, types })
 }

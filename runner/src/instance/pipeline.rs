@@ -1,32 +1,27 @@
 //! One data source's way from kernel bytes to text: operators, then the writer. This is the hot path.
 
-use std::{cell::RefCell, collections::BTreeMap, path::Path, rc::Rc};
-
-use gadget::{btf::Btf, metadata::Metadata};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use super::{
     command::Own,
     gadget::{Gadget, Source},
     guest,
     lookup::Containers,
+    operators::{self, Given},
     page::Page,
     policy::{self, Hosted, OnFailure},
     run::{Arrays, Options},
+    stacks::{Kept, StackMaps},
     step::{self, Placed, SharedGuest, Step, rest_names},
 };
 use crate::{
     container::Lookup,
-    datasource::{DataSource, EnumField, Event, Packet, Slot, Slots, SourceKind, UnknownSource, per_source},
+    datasource::{Accessor, DataSource, Event, Packet, Slot, Slots, UnknownSource},
     operator::{
-        Operator, Verdict,
-        enrich::{ContainerFields, ContainerLookup, Enrich, Place},
-        enums::{self, Enums},
+        Verdict,
         expression::{self, Expression},
         filter::{self, Filter},
-        format::{Format, Times},
-        limit::{self, Limit},
-        sort::{self, Sort},
-        users::Users,
+        limit, sort,
     },
     output::{self, View, Writer},
     wasm::{self, Guest, Payload, Stage, Subscription},
@@ -84,10 +79,21 @@ pub(super) struct Pipeline {
     pub(super) dropped: u64,
 }
 
-/// Slots of what follows an event's struct.
+/// What follows an event's struct.
 struct Rest {
+    /// The slot of the bytes.
     bytes: usize,
-    len: Option<usize>,
+    len: Len,
+}
+
+/// How many bytes follow.
+enum Len {
+    /// All that there are: nobody says.
+    All,
+    /// All that there are, to be told in this slot.
+    Told(usize),
+    /// As many as the struct says: what is behind them only fills a buffer up.
+    Said(Accessor),
 }
 
 /// How deep events may lead to others: a guest that sends events to itself is cut off.
@@ -101,7 +107,7 @@ const MAX_CHAIN: usize = 1 << 16;
 pub fn data_sources(gadget: &Gadget) -> Result<Vec<DataSource>, wasm::Error> {
     let started = guest::start(gadget, &BTreeMap::new())?;
     let sources = started.as_ref().map_or(&gadget.sources, |s| &s.sources);
-    let of = |source| enrich(source, &gadget.metadata, Box::new(Nobody), None, None).0;
+    let of = |source| operators::enrich(source, &gadget.metadata, Given::nothing()).0;
     let data = sources.iter().map(of).filter(|data| !data.unreferenced).collect();
     gadget.started.replace(started);
     Ok(data)
@@ -111,6 +117,8 @@ pub fn data_sources(gadget: &Gadget) -> Result<Vec<DataSource>, wasm::Error> {
 pub(super) struct Known<'a> {
     /// Gives access to the containers.
     pub(super) lookup: &'a dyn Fn() -> Lookup,
+    /// The stacks that it keeps.
+    pub(super) stacks: Arc<StackMaps>,
     /// BTF with the kernel's own view of the enums that events hold.
     pub(super) kernel_types: Option<&'a [u8]>,
     /// The mount namespace of the command whose events alone are shown.
@@ -127,10 +135,15 @@ pub(super) fn prepare(
     known: &Known<'_>,
 ) -> Result<Pipelines, Error> {
     let enriched = |source| {
-        let containers = Box::new(Containers::new((known.lookup)()));
-        enrich(source, &gadget.metadata, containers, known.kernel_types, options.times)
+        let given = Given {
+            containers: Box::new(Containers::new((known.lookup)())),
+            stacks: Some(Kept::new(Arc::clone(&known.stacks))),
+            kernel_types: known.kernel_types,
+            times: options.times,
+        };
+        operators::enrich(source, &gadget.metadata, given)
     };
-    let (mut data, mut operators): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
+    let (mut data, mut placed): (Vec<DataSource>, Vec<_>) = sources.iter().map(enriched).unzip();
     if known.command.is_some() {
         // A command that is started here is in no container.
         let fields = data.iter_mut().flat_map(|data| &mut data.fields);
@@ -143,11 +156,11 @@ pub(super) fn prepare(
         hosted.guest.seal(&data);
         calls.extend_from_slice(hosted.guest.subscriptions());
     }
-    arrange(&data, &mut operators, arrays)?;
+    operators::arrange(&data, &mut placed, arrays)?;
     let views = output::views(&data, &options.display)?;
     let mut list = Vec::new();
     let mut of_everybody = Vec::new();
-    for (at, ((data, mut operators), view)) in data.iter().zip(operators).zip(&views).enumerate() {
+    for (at, ((data, mut operators), view)) in data.iter().zip(placed).zip(&views).enumerate() {
         let calls = calls.iter().filter(|call| call.source == at).copied().collect();
         if let Some(mntns) = known.command {
             match Own::attach(data, mntns) {
@@ -165,64 +178,6 @@ pub(super) fn prepare(
     page.silent = list.iter().all(|pipeline| !pipeline.writer.shows());
     let of_containers = data.iter().any(|data| data.field("runtime").is_some());
     Ok(Pipelines { list, guest, page, of_everybody, of_containers })
-}
-
-/// Adds what sorts and cuts the batches of the data sources that have any.
-fn arrange(data: &[DataSource], operators: &mut [Vec<Placed>], options: &Arrays) -> Result<(), Error> {
-    let arrays: Vec<usize> = (0..data.len()).filter(|&at| data.get(at).is_some_and(is_array)).collect();
-    let names: Vec<&str> = arrays.iter().filter_map(|&at| Some(data.get(at)?.name.as_str())).collect();
-    let sort = per_source("sort", &options.sort, ';', &names)?;
-    let limit = per_source("max-entries", &options.max_entries, ',', &names)?;
-    for (at, (sort, limit)) in arrays.into_iter().zip(sort.into_iter().zip(limit)) {
-        let (Some(data), Some(operators)) = (data.get(at), operators.get_mut(at)) else { continue };
-        operators.extend(Sort::attach(data, sort.unwrap_or_default())?.map(|sort| (9500, sort)));
-        operators.extend(Limit::attach(limit.unwrap_or("-1"))?.map(|limit| (9600, limit)));
-    }
-    Ok(())
-}
-
-/// Whether a data source has batches to show.
-fn is_array(data: &DataSource) -> bool {
-    data.kind == SourceKind::Array && !data.unreferenced
-}
-
-/// The operators that add to a data source, and what they make of it.
-fn enrich(
-    source: &Source,
-    metadata: &Metadata,
-    containers: Box<dyn ContainerLookup>,
-    kernel_types: Option<&[u8]>,
-    times: Option<Times>,
-) -> (DataSource, Vec<Placed>) {
-    let mut data = source.data.clone();
-    let mut operators: Vec<Placed> = Vec::new();
-    let mut add = |priority, operator: Option<Box<dyn Operator>>| {
-        operators.extend(operator.map(|operator| (priority, operator)));
-    };
-    let enums = named_enums(&data, &source.enums, kernel_types);
-    add(0, Enums::attach(&mut data, enums));
-    add(-1, Enrich::attach(&mut data, &Place::Host, containers));
-    add(0, Format::attach(&mut data, times));
-    add(5, Users::attach(&mut data, Path::new("/")));
-    data.describe_added(source.data.fields.len(), metadata);
-    (data, operators)
-}
-
-/// Knows no container.
-struct Nobody;
-
-impl ContainerLookup for Nobody {
-    fn generation(&self) -> u64 {
-        0
-    }
-
-    fn by_mntns(&mut self, _: u64) -> Option<&ContainerFields> {
-        None
-    }
-
-    fn by_netns(&mut self, _: u32) -> Option<&ContainerFields> {
-        None
-    }
 }
 
 impl Pipelines {
@@ -329,10 +284,7 @@ impl Pipeline {
         if let Some(expression) = options.expressions.get(&data.name) {
             operators.extend(Expression::attach(data, expression)?.map(|filter| (9000, filter)));
         }
-        let rest = rest_names(data).and_then(|(name, len)| {
-            let slot = |name| data.slot(data.field(name)?);
-            Some(Rest { bytes: slot(name)?, len: len.and_then(slot) })
-        });
+        let rest = rest_names(data).and_then(|(name, len)| Rest::new(data, name, len));
         Ok(Self {
             guided: !calls.is_empty(),
             only_with_rest: policy::only_with_rest(data),
@@ -363,7 +315,7 @@ impl Pipeline {
         };
         self.slots.clear();
         if let Some(rest) = &self.rest {
-            rest.fill(&mut self.slots, &data[self.size..]);
+            rest.fill(&mut self.slots, data, &data[self.size..]);
         }
         let mut event = Event { data, slots: &mut self.slots };
         match step::run(&mut self.steps, &mut event) {
@@ -397,7 +349,7 @@ impl Pipeline {
         }
         packet.slots.clear();
         if let Some(rest) = &self.rest {
-            rest.fill(&mut packet.slots, &packet.data[self.size..]);
+            rest.fill(&mut packet.slots, &packet.data, &packet.data[self.size..]);
         }
     }
 
@@ -433,44 +385,25 @@ impl Pipeline {
 }
 
 impl Rest {
-    fn fill(&self, slots: &mut Slots, rest: &[u8]) {
-        slots.set_text(self.bytes, |out| out.extend_from_slice(rest));
-        if let Some(len) = self.len {
-            slots.set(len, Slot::Unsigned(rest.len() as u64));
-        }
+    fn new(data: &DataSource, name: &str, len: Option<&str>) -> Option<Self> {
+        let bytes = data.slot(data.field(name)?)?;
+        let len = len.and_then(|name| data.field(name)).map(|field| match data.slot(field) {
+            Some(slot) => Len::Told(slot),
+            None => Len::Said(data.accessor(field)),
+        });
+        Some(Self { bytes, len: len.unwrap_or(Len::All) })
     }
-}
 
-/// The enum fields that get a text beside them: those whose text has a name. The kernel's own names of the values
-/// win over those that the object was built with.
-pub(super) fn named_enums(
-    data: &DataSource,
-    fields: &[EnumField],
-    kernel_types: Option<&[u8]>,
-) -> Vec<enums::EnumField> {
-    let kernel = kernel_types.and_then(|types| Btf::parse(types).ok());
-    fields
-        .iter()
-        .filter_map(|e| {
-            let field = &data.fields[e.field];
-            let target =
-                field.annotations.get("ebpf.formatter.enum").or_else(|| field.name.strip_suffix("_raw"))?;
-            let of_kernel = kernel.as_ref().and_then(|btf| {
-                let found = btf.find_enum(&e.enumeration.name)?;
-                Some(btf.enumerators(found).map(|v| (v.name.to_owned(), v.value)).collect())
-            });
-            Some(enums::EnumField {
-                field: e.field,
-                text: e.text,
-                target: target.to_owned(),
-                bitfield: e.enumeration.bitfield,
-                separator: field
-                    .annotations
-                    .get("ebpf.formatter.bitfield.separator")
-                    .unwrap_or("|")
-                    .to_owned(),
-                values: of_kernel.unwrap_or_else(|| e.enumeration.values.clone()),
-            })
-        })
-        .collect()
+    fn fill(&self, slots: &mut Slots, data: &[u8], rest: &[u8]) {
+        let mut rest = rest;
+        match &self.len {
+            Len::All => {}
+            Len::Told(slot) => slots.set(*slot, Slot::Unsigned(rest.len() as u64)),
+            Len::Said(field) => {
+                let said = field.u64(&Event { data, slots });
+                rest = usize::try_from(said).ok().and_then(|said| rest.get(..said)).unwrap_or(rest);
+            }
+        }
+        slots.set_text(self.bytes, |out| out.extend_from_slice(rest));
+    }
 }

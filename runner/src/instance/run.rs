@@ -19,14 +19,17 @@ use super::{
     command::{self, Held, Started},
     containers::Follower,
     counters::{self, Counter},
+    custom,
     events::{self, Turn},
-    gadget::{Gadget, Origin, Source},
+    gadget::{Gadget, INTERFACE, Origin, Source},
     guest,
     load::{self, Loaded},
     machine::Machine,
     pipeline, schedule,
+    stacks::StackMaps,
 };
 use gadget::metadata::Metadata;
+use libbpf_rs::MapHandle;
 
 use crate::{
     container::{self, Collection, Selector},
@@ -162,6 +165,7 @@ pub fn run(
     notice: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Summary, Error> {
     attach::check(&gadget.object)?;
+    container::host::see_control_groups(&options.containers.host_root);
     if options.host && !options.selector.is_empty() {
         notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));
     }
@@ -171,7 +175,8 @@ pub fn run(
     let settings = guest.as_ref().map(|guest| guest.config().clone()).unwrap_or_default();
     let targets = gadget.attach_targets(&settings);
     let arrays = options.arrays.or_defaults(&gadget.metadata);
-    let schedules = schedule::schedules(&sources, &arrays)?;
+    let settings = |name: &str| custom::settings(&gadget.metadata, name, &options.params);
+    let schedules = schedule::schedules(&sources, &arrays, &settings)?;
     let deadline = options.timeout.and_then(|t| Instant::now().checked_add(t));
     // Neither needs the other, and both take some milliseconds.
     let (collection, loaded) = thread::scope(|scope| {
@@ -198,21 +203,28 @@ pub fn run(
             machine.shown = Some((collection.lookup(), options.selector.clone()));
         }
     }
-    let known = pipeline::Known { lookup: &|| collection.lookup(), kernel_types, command };
+    let stacks = Arc::new(StackMaps::of(&loaded)?);
+    let known = pipeline::Known { lookup: &|| collection.lookup(), stacks, kernel_types, command };
     let mut pipelines = pipeline::prepare(gadget, &sources, guest, options, &arrays, &known)?;
     if let Some(line) = command::warning(&pipelines.of_everybody) {
         notice(Notice::Warning(&line));
     }
-    let mut attached = attach::attach(&loaded, &targets, &gadget.metadata.programs)?;
-    let socket_filters = std::mem::take(&mut attached.socket_filters);
+    let interface = options.params.get(INTERFACE).map(String::as_str).filter(|name| !name.is_empty());
+    let mut attached = attach::attach(&loaded, &targets, &gadget.metadata.programs, interface)?;
+    let packet_programs = std::mem::take(&mut attached.packet_programs);
+    let user_probes = std::mem::take(&mut attached.user_probes);
     let follower = Arc::new(Follower {
         selector: if options.host { Selector::default() } else { options.selector.clone() },
         filter_map,
-        socket_filters,
+        containers: owner.as_ref().and_then(|owner| MapHandle::try_from(owner.containers()).ok()),
+        packet_programs,
+        user_probes,
         watched: Mutex::default(),
     });
     if options.host {
         follower.watch_host()?;
+    } else {
+        follower.watch_interface()?;
     }
     match command {
         Some(mntns) => follower.watch_command(mntns)?,

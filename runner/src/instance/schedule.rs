@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{
     gadget::{Origin, Source},
     run::Arrays,
+    statistics::Statistics,
 };
 use crate::datasource::{DataSource, UnknownSource, per_source};
 
@@ -37,8 +40,8 @@ pub(super) struct Schedule {
     pub(super) at_end: bool,
     /// When it is read next.
     next: Option<Instant>,
-    /// Whether it is first read one interval after the start: before, a map has nothing in it.
-    waits: bool,
+    /// How long after the start it is first read: before, a map has nothing in it.
+    waits: Option<Duration>,
 }
 
 impl Schedule {
@@ -46,7 +49,7 @@ impl Schedule {
         source: &DataSource,
         (interval, count): (Duration, u64),
         at_end: bool,
-        waits: bool,
+        waits: Option<Duration>,
     ) -> Result<Self, Error> {
         let left = match (interval, count) {
             (Duration::ZERO, 0) => Some(0),
@@ -61,7 +64,7 @@ impl Schedule {
 
     /// The run begins.
     pub(super) fn start(&mut self, now: Instant) {
-        let first = if self.waits { now.checked_add(self.interval) } else { Some(now) };
+        let first = now.checked_add(self.waits.unwrap_or_default());
         self.next = first.filter(|_| self.left != Some(0));
     }
 
@@ -86,7 +89,12 @@ impl Schedule {
 }
 
 /// When each of `sources` is read; `None` for those that do not come in batches.
-pub(super) fn schedules(sources: &[Source], arrays: &Arrays) -> Result<Vec<Option<Schedule>>, Error> {
+/// `settings` are those of operators, by name.
+pub(super) fn schedules(
+    sources: &[Source],
+    arrays: &Arrays,
+    settings: &dyn Fn(&str) -> Value,
+) -> Result<Vec<Option<Schedule>>, Error> {
     let is_map = |source: &&Source| matches!(source.origin, Origin::Map { .. });
     let maps: Vec<&str> = sources.iter().filter(is_map).map(|source| source.data.name.as_str()).collect();
     let mut intervals = per_source("map-fetch-interval", &arrays.fetch_interval, ',', &maps)?.into_iter();
@@ -101,7 +109,7 @@ pub(super) fn schedules(sources: &[Source], arrays: &Arrays) -> Result<Vec<Optio
                 let timing =
                     (duration("--map-fetch-interval", interval)?, number("--map-fetch-count", count)?);
                 let at_end = says("ebpf.map.flush-on-stop") == Some("true");
-                Schedule::new(data, timing, at_end, true).map(Some)
+                Schedule::new(data, timing, at_end, Some(timing.0)).map(Some)
             }
             Origin::Iterators(_) => {
                 let of = |key| format!("data source {:?}: annotation {key}", data.name);
@@ -109,7 +117,23 @@ pub(super) fn schedules(sources: &[Source], arrays: &Arrays) -> Result<Vec<Optio
                 let count = says("fetch-count").unwrap_or("1");
                 let timing = (duration(&of("fetch-interval"), interval)?, number(&of("fetch-count"), count)?);
                 let at_end = says("ebpf.iter.fetch-on-stop") == Some("true");
-                Schedule::new(data, timing, at_end, false).map(Some)
+                Schedule::new(data, timing, at_end, None).map(Some)
+            }
+            Origin::Statistics(kind) => {
+                let settings = settings(kind.operator());
+                let says = |key: &str| match settings.get(key) {
+                    Some(Value::String(text)) => Some(text.clone()),
+                    Some(number @ Value::Number(_)) => Some(number.to_string()),
+                    _ => None,
+                };
+                let of = |key| format!("operator.{}.{key}", kind.operator());
+                let interval = says("interval").unwrap_or_else(|| Statistics::INTERVAL.to_owned());
+                let timing = (
+                    duration(&of("interval"), &interval)?,
+                    number(&of("count"), &says("count").unwrap_or_else(|| "0".to_owned()))?,
+                );
+                let first = says("first-interval").map(|first| duration(&of("first-interval"), &first));
+                Schedule::new(data, timing, false, Some(first.transpose()?.unwrap_or(timing.0))).map(Some)
             }
             Origin::Buffer(_) | Origin::Guest => Ok(None),
         }
@@ -177,7 +201,7 @@ mod tests {
 
     /// Milliseconds after the start at which it is read, as far as `most` times.
     fn times(source: Source, arrays: &Arrays, most: usize) -> Vec<u128> {
-        let mut schedule = schedules(&[source], arrays).unwrap().remove(0).unwrap();
+        let mut schedule = schedules(&[source], arrays, &|_| Value::Null).unwrap().remove(0).unwrap();
         let start = Instant::now();
         schedule.start(start);
         let mut times = Vec::new();
@@ -206,16 +230,37 @@ mod tests {
     }
 
     #[test]
+    fn statistics_are_read_as_gadget_yaml_says() {
+        let source = source("processes", Origin::Statistics(Statistics::Processes), &[]);
+        let settings = |name: &str| {
+            assert_eq!(name, "process");
+            serde_json::json!({"interval": "3s", "first-interval": "250ms", "count": 2})
+        };
+        let mut schedule = schedules(&[source], &arrays("", ""), &settings).unwrap().remove(0).unwrap();
+        let start = Instant::now();
+        schedule.start(start);
+        for after in [250, 3250] {
+            assert_eq!(schedule.next(), Some(start + Duration::from_millis(after)));
+            schedule.taken(schedule.next().unwrap());
+        }
+        assert!(schedule.is_done());
+    }
+
+    #[test]
     fn what_is_read_at_the_end_is_not_done_before() {
         for (annotations, done) in [(&[][..], true), (&[("ebpf.map.flush-on-stop", "true")][..], false)] {
-            let schedule = schedules(&[map("m", annotations)], &arrays("0", "0")).unwrap().remove(0).unwrap();
+            let schedule = schedules(&[map("m", annotations)], &arrays("0", "0"), &|_| Value::Null)
+                .unwrap()
+                .remove(0)
+                .unwrap();
             assert_eq!(schedule.is_done(), done);
         }
     }
 
     #[test]
     fn times_that_have_passed_are_left_out() {
-        let mut schedule = schedules(&[map("m", &[])], &arrays("1s", "0")).unwrap().remove(0).unwrap();
+        let mut schedule =
+            schedules(&[map("m", &[])], &arrays("1s", "0"), &|_| Value::Null).unwrap().remove(0).unwrap();
         let start = Instant::now();
         schedule.start(start);
         schedule.taken(start + Duration::from_secs(10));
@@ -235,7 +280,10 @@ mod tests {
     #[test]
     fn messages() {
         let error = |interval, count| {
-            schedules(&[map("m", &[])], &arrays(interval, count)).map(|_| ()).unwrap_err().to_string()
+            schedules(&[map("m", &[])], &arrays(interval, count), &|_| Value::Null)
+                .map(|_| ())
+                .unwrap_err()
+                .to_string()
         };
         let all = [error("5", ""), error("1ns", ""), error("", "-1"), error("0", "2"), error("n:1s", "")];
         insta::assert_snapshot!(all.join("\n"), @r#"

@@ -1,9 +1,12 @@
 //! Which container and pod an event belongs to: the `k8s` and `runtime` fields.
 //!
-//! Events name a mount namespace or a network namespace; a [`ContainerLookup`] knows whose they are. A mount namespace
-//! belongs to one container. A network namespace may be shared with the host or with a whole pod, so it is asked only
-//! when the mount namespace tells nothing.
+//! Events name a control group, a mount namespace or a network namespace; a [`ContainerLookup`] knows whose they are.
+//! A process keeps its control group whatever namespaces it makes or enters, so that is asked first. A mount namespace
+//! belongs to one container, but others may enter it. A network namespace may be shared with the host or with a whole
+//! pod, so it is asked only when all else tells nothing. Which of them told is in the hidden field
+//! `runtime.containerSource`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::datasource::{Accessor, Annotations, DataSource, Event, FieldId, Scalar, Slot};
@@ -40,12 +43,26 @@ pub trait ContainerLookup: Send {
     /// Asked for each event.
     fn generation(&self) -> u64;
 
+    /// The container with this control group: the inode of its folder, and the number of its hierarchy in the highest
+    /// 16 bits.
+    fn by_cgroup(&mut self, id: u64) -> Option<&ContainerFields>;
+
     /// The container with this mount namespace.
     fn by_mntns(&mut self, inode: u64) -> Option<&ContainerFields>;
 
-    /// A container with this network namespace.
+    /// The container that processes in `mntns` are in, which is no container's own mount namespace. `pid` is one of them.
+    ///
+    /// # Errors
+    /// If that process has ended: another one has to be asked about.
+    fn by_process(&mut self, pid: u32, mntns: u64) -> Result<Option<&ContainerFields>, Gone>;
+
+    /// What all containers with this network namespace have in common, if that is anything.
     fn by_netns(&mut self, inode: u32) -> Option<&ContainerFields>;
 }
+
+/// The process has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Gone;
 
 /// Where events come from, and so which fields are worth a column.
 #[derive(Clone, Debug)]
@@ -58,19 +75,30 @@ pub enum Place {
 
 /// The operator that fills the `k8s` and `runtime` fields.
 pub struct Enrich {
+    cgroup: Option<Accessor>,
     mntns: Option<Accessor>,
+    pid: Option<Accessor>,
     netns: Option<Accessor>,
     lookup: Box<dyn ContainerLookup>,
     fields: Fields,
     node: Option<Arc<str>>,
     last: Option<Key>,
     /// What the slots of an event with the last key are filled with.
-    filling: Vec<(usize, Slot)>,
+    filling: Filling,
+    /// The same for other keys of the last one's generation.
+    known: HashMap<Key, Filling>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Slots, and what to fill them with.
+type Filling = Arc<[(usize, Slot)]>;
+
+/// How many fillings are kept.
+const MAX_KNOWN: usize = 4096;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
     generation: u64,
+    cgroup: u64,
     mntns: u64,
     netns: u32,
 }
@@ -84,6 +112,8 @@ impl Enrich {
     ) -> Option<Box<dyn Operator>> {
         let first = |tag| tagged(ds, tag).first().map(|&id| ds.accessor(id));
         let (mntns, netns) = (first("type:gadget_mntns_id"), first("type:gadget_netns_id"));
+        let cgroup = first("type:igx_cgroup_id");
+        let pid = first("type:gadget_pid").filter(|_| cgroup.is_none());
         if mntns.is_none() && netns.is_none() {
             return None;
         }
@@ -92,25 +122,54 @@ impl Enrich {
             Place::Host => None,
             Place::Node(name) => Some(name.clone()),
         };
-        Some(Box::new(Self { mntns, netns, lookup, fields, node, last: None, filling: Vec::new() }))
+        let known = HashMap::new();
+        Some(Box::new(Self {
+            cgroup,
+            mntns,
+            pid,
+            netns,
+            lookup,
+            fields,
+            node,
+            last: None,
+            filling: [].into(),
+            known,
+        }))
     }
 
-    fn look_up(&mut self, key: Key) {
-        self.filling.clear();
-        if let Some(node) = &self.node {
-            self.filling.push((self.fields.node, Slot::Shared(node.clone())));
+    /// Finds what to fill the slots with; whether that is so for all events with this key. `pid` is asked for only where
+    /// the rest tells nothing, and what is found is that of its mount namespace.
+    fn look_up(&mut self, key: Key, pid: u32) -> bool {
+        if self.last.is_some_and(|last| last.generation != key.generation) || self.known.len() >= MAX_KNOWN {
+            self.known.clear();
         }
-        let own = match key.mntns {
-            0 => None,
-            mntns => self.lookup.by_mntns(mntns),
+        if let Some(known) = self.known.get(&key) {
+            self.filling = Arc::clone(known);
+            return true;
+        }
+        let Self { lookup, fields, node, .. } = self;
+        let mut filling: Vec<(usize, Slot)> = Vec::new();
+        filling.extend(node.as_ref().map(|node| (fields.node, Slot::Shared(node.clone()))));
+        let mut fill = |found: Option<&ContainerFields>, source| {
+            found.map(|container| fields.fill(container, source, &mut filling)).is_some()
         };
-        if let Some(container) = own {
-            self.fields.fill(container, &mut self.filling);
-        } else if key.netns != 0
-            && let Some(container) = self.lookup.by_netns(key.netns).filter(|c| !c.host_network)
-        {
-            self.fields.fill(container, &mut self.filling);
+        let mut is_known = true;
+        let found = (key.cgroup != 0 && fill(lookup.by_cgroup(key.cgroup), CGROUP))
+            || (key.mntns != 0 && fill(lookup.by_mntns(key.mntns), MNTNS));
+        let found = found
+            || (key.mntns != 0 && pid != 0) && {
+                let told = lookup.by_process(pid, key.mntns);
+                is_known = told.is_ok();
+                fill(told.ok().flatten(), CGROUP)
+            };
+        if !found && key.netns != 0 {
+            fill(lookup.by_netns(key.netns).filter(|c| !c.host_network), NETNS);
         }
+        self.filling = filling.into();
+        if is_known {
+            self.known.insert(key, Arc::clone(&self.filling));
+        }
+        is_known
     }
 }
 
@@ -122,15 +181,17 @@ impl Operator for Enrich {
     fn process(&mut self, event: &mut Event<'_>) -> Verdict {
         let key = Key {
             generation: self.lookup.generation(),
+            cgroup: self.cgroup.map_or(0, |field| field.u64(event)),
             mntns: self.mntns.map_or(0, |field| field.u64(event)),
             netns: self.netns.map_or(0, |field| field.u64(event) as u32),
         };
         // Events come in runs of one container.
         if self.last != Some(key) {
-            self.look_up(key);
-            self.last = Some(key);
+            let pid = self.pid.map_or(0, |field| field.u64(event) as u32);
+            let is_known = self.look_up(key, pid);
+            self.last = Some(key).filter(|_| is_known);
         }
-        for (slot, value) in &self.filling {
+        for (slot, value) in &*self.filling {
             event.slots.set(*slot, value.clone());
         }
         Verdict::Pass
@@ -154,6 +215,7 @@ struct Fields {
     image_name: usize,
     image_digest: usize,
     started_at: usize,
+    source: usize,
 }
 
 impl Fields {
@@ -190,10 +252,12 @@ impl Fields {
             image_name: runtime.text("containerImageName", -23, &[HIDDEN]),
             image_digest: runtime.text("containerImageDigest", -22, &[HIDDEN]),
             started_at: runtime.field("containerStartedAt", Scalar::Int64, -21, &[HIDDEN]),
+            // Upstream has no such field: last, so that its fields keep their places.
+            source: runtime.text("containerSource", -20, &[HIDDEN, SKIPPED, SOURCE_HELP]),
         }
     }
 
-    fn fill(&self, container: &ContainerFields, filling: &mut Vec<(usize, Slot)>) {
+    fn fill(&self, container: &ContainerFields, source: &'static str, filling: &mut Vec<(usize, Slot)>) {
         let texts = [
             (self.namespace, &container.k8s_namespace),
             (self.pod_name, &container.k8s_pod_name),
@@ -213,8 +277,15 @@ impl Fields {
         filling.push((self.host_network, Slot::Bool(container.host_network)));
         filling.push((self.pid, Slot::Unsigned(u64::from(container.pid))));
         filling.push((self.started_at, Slot::Signed(container.started_at)));
+        filling.push((self.source, Slot::Static(source)));
     }
 }
+
+/// What tells a container: the control group of the process; its mount namespace, for one that entered it or whose
+/// group is not known; the network namespace that the event was seen in.
+const CGROUP: &str = "cgroup";
+const MNTNS: &str = "mntns";
+const NETNS: &str = "netns";
 
 type Annotation = (&'static str, &'static str);
 
@@ -225,6 +296,9 @@ const T_CONTAINER: Annotation = ("template", "container");
 const T_PID: Annotation = ("template", "containerPid");
 /// Hides the field, but is none of its annotations: clients see it as a flag.
 const HIDDEN: Annotation = ("columns.hidden", "true");
+/// Only by name, as upstream has no such field.
+const SKIPPED: Annotation = ("json.skip", "true");
+const SOURCE_HELP: Annotation = ("description", "How the container was found: cgroup, mntns or netns");
 const FIXED: Annotation = ("columns.fixed", "true");
 const WIDTH_13: Annotation = ("columns.width", "13");
 const WIDTH_19: Annotation = ("columns.width", "19");

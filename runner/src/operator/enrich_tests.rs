@@ -30,8 +30,17 @@ impl ContainerLookup for Lookup {
         self.0.generation.load(Ordering::Relaxed)
     }
 
+    fn by_cgroup(&mut self, id: u64) -> Option<&ContainerFields> {
+        self.find(format!("c{id}"), |m, _| m + 100 == id)
+    }
+
     fn by_mntns(&mut self, inode: u64) -> Option<&ContainerFields> {
         self.find(format!("m{inode}"), |m, _| m == inode)
+    }
+
+    fn by_process(&mut self, pid: u32, mntns: u64) -> Result<Option<&ContainerFields>, Gone> {
+        let found = self.find(format!("p{pid} m{mntns}"), |m, _| m + 200 == u64::from(pid));
+        if pid == 404 { Err(Gone) } else { Ok(found) }
     }
 
     fn by_netns(&mut self, inode: u32) -> Option<&ContainerFields> {
@@ -114,6 +123,7 @@ fn fields_on_a_host() {
     runtime.containerImageName String -23 hidden columns.alignment=left columns.ellipsis=end columns.width=16
     runtime.containerImageDigest String -22 hidden columns.alignment=left columns.ellipsis=end columns.width=16
     runtime.containerStartedAt Int64 -21 hidden columns.alignment=left columns.ellipsis=end columns.width=16
+    runtime.containerSource String -20 hidden description=How the container was found: cgroup, mntns or netns json.skip=true
     ");
 }
 
@@ -146,6 +156,73 @@ fn the_mount_namespace_decides() {
         (0, 0, ""),
     ] {
         assert_eq!(name_of(&ds, &mut enrich, mntns, netns), name, "{mntns} {netns}");
+    }
+}
+
+/// The container's name and how it was found.
+fn found(ds: &DataSource, enrich: &mut Box<dyn Operator>, fields: &[(&str, &[u8])]) -> (String, String) {
+    event(ds, &bytes(ds, fields), |e| {
+        assert_eq!(enrich.process(e), Verdict::Pass);
+        (text(ds, e, "runtime.containerName"), text(ds, e, "runtime.containerSource"))
+    })
+}
+
+#[test]
+fn the_control_group_wins_and_each_way_is_named() {
+    let mut ds = Source::new("sni")
+        .number("mntns_id", Scalar::Uint64, "gadget_mntns_id")
+        .number("netns_id", Scalar::Uint32, "gadget_netns_id")
+        .number("cgroup_id", Scalar::Uint64, "igx_cgroup_id")
+        .number("pid", Scalar::Uint32, "gadget_pid")
+        .done();
+    let known = Arc::new(Known::default());
+    *known.containers.lock().unwrap() = vec![(1, 10, container("one")), (2, 20, container("two"))];
+    let lookup = Lookup(known.clone(), ContainerFields::default());
+    let mut enrich = Enrich::attach(&mut ds, &Place::Host, Box::new(lookup)).unwrap();
+    for (cgroup, mntns, netns, name, source) in [
+        (101, 2, 20, "one", "cgroup"), // of the one, in the mount namespace of the other
+        (101, 99, 0, "one", "cgroup"),
+        (199, 2, 10, "two", "mntns"), // of the host, and entered it
+        (0, 2, 10, "two", "mntns"),
+        (199, 99, 10, "one", "netns"),
+        (199, 99, 99, "", ""),
+    ] {
+        let (cgroup, mntns, netns): (u64, u64, u32) = (cgroup, mntns, netns);
+        let fields: [(&str, &[u8]); 4] = [
+            ("cgroup_id", &cgroup.to_ne_bytes()),
+            ("mntns_id", &mntns.to_ne_bytes()),
+            ("netns_id", &netns.to_ne_bytes()),
+            ("pid", &201_u32.to_ne_bytes()),
+        ];
+        assert_eq!(found(&ds, &mut enrich, &fields), (name.to_owned(), source.to_owned()));
+    }
+    assert!(known.asked.lock().unwrap().iter().all(|asked| !asked.starts_with('p')), "the event tells it");
+}
+
+#[test]
+fn a_process_is_asked_about_where_the_event_has_no_control_group() {
+    let mut ds = Source::new("files")
+        .number("mntns_id", Scalar::Uint64, "gadget_mntns_id")
+        .number("pid", Scalar::Uint32, "gadget_pid")
+        .done();
+    let known = Arc::new(Known::default());
+    known.containers.lock().unwrap().push((1, 10, container("one")));
+    let lookup = Lookup(known, ContainerFields::default());
+    let mut enrich = Enrich::attach(&mut ds, &Place::Host, Box::new(lookup)).unwrap();
+    let event = |mntns: u64, pid: u32| (mntns.to_ne_bytes(), pid.to_ne_bytes());
+    for (mntns, pid, expected) in
+        // One that has ended says nothing of those after it.
+        [
+            (1, 7, ("one", "mntns")),
+            (9, 404, ("", "")),
+            (9, 201, ("one", "cgroup")),
+            (8, 7, ("", "")),
+            (0, 201, ("", "")),
+        ]
+    {
+        let (mntns, pid) = event(mntns, pid);
+        let (name, source) = found(&ds, &mut enrich, &[("mntns_id", &mntns), ("pid", &pid)]);
+        assert_eq!((name.as_str(), source.as_str()), expected);
     }
 }
 

@@ -14,6 +14,7 @@ pub mod format;
 pub mod limit;
 mod pattern;
 pub mod sort;
+pub mod stack;
 #[cfg(test)]
 mod testing;
 pub mod users;

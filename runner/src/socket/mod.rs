@@ -18,6 +18,7 @@ use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,7 +27,7 @@ use libbpf_rs::{Link, MapHandle};
 use object::Settings;
 
 /// Bytes of a map value without optional fields.
-pub const FIXED_VALUE_SIZE: u32 = 88;
+pub const FIXED_VALUE_SIZE: u32 = 96;
 /// The most bytes that an optional field may have.
 pub const MAX_PATH_SIZE: u32 = 4096;
 /// How long the entry of a closed socket stays: packets and their readers come late.
@@ -105,39 +106,87 @@ enum Backend {
     Cgroup { _links: Vec<Link> },
 }
 
+/// The maps of a [`SocketOwner`] that is not started yet: gadgets can be loaded onto them meanwhile.
+#[derive(Debug)]
+pub struct SocketMaps {
+    maps: Arc<object::Maps>,
+    value_size: u32,
+}
+
 /// Keeps `gadget_sockets` filled. Dropping it detaches all programs and ends its thread.
 #[derive(Debug)]
 pub struct SocketOwner {
     // Dropped first: it deletes from the map.
     _sweeper: Option<sweep::Sweeper>,
     _backend: Backend,
-    maps: object::Maps,
+    maps: Arc<object::Maps>,
     connections_are_whole: bool,
     lost: Vec<MapHandle>,
     value_size: u32,
     notes: Vec<String>,
 }
 
-impl SocketOwner {
-    /// Attaches the programs and enters the sockets that are open already.
+impl SocketMaps {
+    /// Makes empty maps.
+    ///
+    /// # Errors
+    ///
+    /// If a field is too large, or the kernel refuses.
+    pub fn new(options: &Options<'_>) -> Result<Self, Error> {
+        let value_size = value_size(options)?;
+        Ok(Self { maps: Arc::new(object::maps(value_size)?), value_size })
+    }
+
+    /// The map `gadget_sockets`, for gadgets to share.
+    pub fn sockets(&self) -> BorrowedFd<'_> {
+        self.maps.sockets.as_fd()
+    }
+
+    /// The map `igx_sockets`, of recent connections by both their ends, for gadgets to share.
+    pub fn connections(&self) -> BorrowedFd<'_> {
+        self.maps.connections.as_fd()
+    }
+
+    /// The map `igx_containers`: which control groups are containers'.
+    pub fn containers(&self) -> &MapHandle {
+        &self.maps.containers
+    }
+
+    /// Attaches the programs that fill the maps, and enters the sockets that are open already. `btf` is as in
+    /// [`Options`].
     ///
     /// # Errors
     ///
     /// If nothing can be watched. What only works in part is in [`SocketOwner::notes`].
+    pub fn start(&self, btf: Option<BtfProvider<'_>>) -> Result<SocketOwner, Error> {
+        SocketOwner::on(self, btf, GRACE, sweep::INTERVAL)
+    }
+}
+
+impl SocketOwner {
+    /// Makes maps and starts filling them: [`SocketMaps::new`] and [`SocketMaps::start`].
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
     pub fn start(options: Options<'_>) -> Result<Self, Error> {
-        Self::start_with_grace(options, GRACE, sweep::INTERVAL)
+        SocketMaps::new(&options)?.start(options.kernel_btf)
     }
 
-    fn start_with_grace(options: Options<'_>, grace: Duration, interval: Duration) -> Result<Self, Error> {
-        let settings = Settings { value_size: value_size(&options)?, grace };
+    fn on(
+        SocketMaps { maps, value_size }: &SocketMaps,
+        btf: Option<BtfProvider<'_>>,
+        grace: Duration,
+        interval: Duration,
+    ) -> Result<Self, Error> {
+        let settings = Settings { value_size: *value_size, grace };
         let mut notes = Vec::new();
-        let maps = object::maps(&settings)?;
-        let live = cgroup::source(options.kernel_btf)?;
-        let passes = older::source(options.kernel_btf)?;
-        let watch = cgroup::start(&live, &settings, &maps, &mut notes)?;
+        let live = cgroup::source(btf)?;
+        let passes = older::source(btf)?;
+        let watch = cgroup::start(&live, &settings, maps, &mut notes)?;
         let mut lost = vec![watch.counters];
         // Watching first: a socket made between the two would be known to neither.
-        let sweeper = match older::Passes::load(&passes, &settings, &maps) {
+        let sweeper = match older::Passes::load(&passes, &settings, maps) {
             Ok(passes) => {
                 notes.extend(passes.enter_older());
                 lost.push(passes.counters);
@@ -152,21 +201,22 @@ impl SocketOwner {
             _sweeper: sweeper,
             _backend: Backend::Cgroup { _links: watch.links },
             connections_are_whole: watch.is_whole,
-            maps,
+            maps: maps.clone(),
             lost,
             value_size: settings.value_size,
             notes,
         })
     }
 
-    /// The map `gadget_sockets`, for gadgets to share.
-    pub fn map(&self) -> BorrowedFd<'_> {
+    /// The map `gadget_sockets`, for who loads a gadget later.
+    pub fn sockets(&self) -> BorrowedFd<'_> {
         self.maps.sockets.as_fd()
     }
 
-    /// The map `igx_sockets`, of recent connections by both their ends, for gadgets to share.
-    pub fn connections(&self) -> BorrowedFd<'_> {
-        self.maps.connections.as_fd()
+    /// The map `igx_containers`: who runs this says there which control groups are containers' (`bpf/cgroup.h`), and
+    /// owners are told with the container that they are in.
+    pub fn containers(&self) -> &MapHandle {
+        &self.maps.containers
     }
 
     /// Whether each new TCP connection of this machine is in [`SocketOwner::connections`].

@@ -8,6 +8,7 @@ use super::{BtfProvider, Error};
 
 const SOCKETS: &str = "gadget_sockets";
 const CONNECTIONS: &str = "igx_sockets";
+const CONTAINERS: &str = "igx_containers";
 
 /// The maps that gadgets share, made before the objects that fill them.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Maps {
     pub(super) sockets: MapHandle,
     /// Recent connections, by both their ends.
     pub(super) connections: MapHandle,
+    /// All containers, by control group.
+    pub(super) containers: MapHandle,
 }
 
 /// `struct socket_settings` of `bpf/socket_entry.h`.
@@ -34,18 +37,19 @@ impl Settings {
 }
 
 /// Makes the maps, as `bpf/socket_entry.h` declares them, for both objects.
-pub(super) fn maps(settings: &Settings) -> Result<Maps, Error> {
+pub(super) fn maps(value_size: u32) -> Result<Maps, Error> {
     let options = libbpf_sys::bpf_map_create_opts {
         sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
         ..Default::default()
     };
-    let make = |kind, name, key_size, entries| {
-        MapHandle::create(kind, Some(name), key_size, settings.value_size, entries, &options)
+    let make = |kind, name, key_size, value_size, entries| {
+        MapHandle::create(kind, Some(name), key_size, value_size, entries, &options)
             .map_err(|source| Error::Load { object: name, source })
     };
     Ok(Maps {
-        sockets: make(MapType::Hash, SOCKETS, 12, 16384)?,
-        connections: make(MapType::LruHash, CONNECTIONS, 44, 8192)?,
+        sockets: make(MapType::Hash, SOCKETS, 12, value_size, 16384)?,
+        connections: make(MapType::LruHash, CONNECTIONS, 44, value_size, 8192)?,
+        containers: make(MapType::Hash, CONTAINERS, 8, 4, 8192)?,
     })
 }
 
@@ -82,6 +86,7 @@ impl Source {
             match map_name.as_str() {
                 SOCKETS => map.reuse_fd(maps.sockets.as_fd()),
                 CONNECTIONS => map.reuse_fd(maps.connections.as_fd()),
+                CONTAINERS => map.reuse_fd(maps.containers.as_fd()),
                 "blank_entry" => map.set_value_size(settings.value_size),
                 rodata if rodata.ends_with(".rodata") => map.set_initial_value(&settings.bytes()),
                 _ => Ok(()),

@@ -47,7 +47,7 @@ impl SocketOwner {
         let word = |at: usize| u64::from_ne_bytes(value[at..at + 8].try_into().unwrap());
         let half = |at: usize| u32::from_ne_bytes(value[at..at + 4].try_into().unwrap());
         let text = |at: usize| String::from_utf8_lossy(&value[at..at + 16]).trim_end_matches('\0').to_owned();
-        assert!(value[88..].iter().all(|byte| *byte == 0), "optional fields are empty");
+        assert!(value[96..].iter().all(|byte| *byte == 0), "optional fields are empty");
         Some(Owner {
             mntns: word(0),
             pid: (word(8) >> 32) as u32,
@@ -406,8 +406,8 @@ fn a_closed_socket_stays_five_seconds_and_is_then_removed() {
 
 #[test]
 fn a_live_socket_survives_the_sweep() {
-    let owner =
-        SocketOwner::start_with_grace(Options::default(), Duration::ZERO, Duration::from_millis(10)).unwrap();
+    let maps = SocketMaps::new(&Options::default()).unwrap();
+    let owner = SocketOwner::on(&maps, None, Duration::ZERO, Duration::from_millis(10)).unwrap();
     let stays = TcpListener::bind("127.0.0.1:0").unwrap();
     let goes = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     eventually("removal", || owner.owner(netns(), V4, TCP, goes).is_none().then_some(()));
@@ -419,7 +419,7 @@ fn optional_fields_make_values_larger_and_stay_empty() {
     let options = Options { cwd: 512, exepath: 64, kernel_btf: None };
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let owner = SocketOwner::start(options).unwrap();
-    assert_eq!(owner.value_size(), 88 + 512 + 64);
+    assert_eq!(owner.value_size(), 96 + 512 + 64);
     let older = owner.owner(netns(), V4, TCP, server.local_addr().unwrap().port()).unwrap();
     assert_eq!(older.pid, std::process::id());
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -442,7 +442,7 @@ fn sockets_that_find_no_room_are_counted() {
     for netns in 0..20_000_u32 {
         let mut key = [0; 12];
         key[..4].copy_from_slice(&netns.to_ne_bytes());
-        if owner.maps.sockets.update(&key, &[0; 88], MapFlags::ANY).is_err() {
+        if owner.maps.sockets.update(&key, &[0; 96], MapFlags::ANY).is_err() {
             break;
         }
     }

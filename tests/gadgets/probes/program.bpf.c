@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tells of each connect(2) over IPv4 by every kind of probe: one event from each. The function is
- * called through a pointer, so no compiler puts it into another one.
+ * called through a pointer, so no compiler puts it into another one. Of each getpgid(3), too, by the
+ * probes in a library.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -17,6 +18,8 @@ enum probe_raw {
 	kretprobe = 1,
 	fentry = 2,
 	fexit = 3,
+	uprobe = 4,
+	uretprobe = 5,
 };
 
 struct event {
@@ -66,6 +69,18 @@ SEC("fexit/tcp_v4_connect")
 int ig_fexit(void *ctx)
 {
 	return report(ctx, fexit);
+}
+
+SEC("uprobe/libc:getpgid")
+int ig_uprobe(void *ctx)
+{
+	return report(ctx, uprobe);
+}
+
+SEC("uretprobe/libc:getpgid")
+int ig_uretprobe(void *ctx)
+{
+	return report(ctx, uretprobe);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -199,7 +199,7 @@ fn type_ids_need_the_whole_kernel() {
     let all = minimal(&object(&[("task", "0", TYPE_ID)]), &kernel(), &[socket_value(0, 0)], &[]).unwrap();
     let (all, whole) = (show(&all), show(&kernel()));
     assert!(all.starts_with(&whole));
-    insta::assert_snapshot!(all[whole.len()..].lines().last().unwrap(), @r#"31 Struct "gadget_socket_value" size 88 mntns:17@0 pid_tgid:18@64 uid_gid:19@128 task:22@192 ptask:25@320 sock:26@448 deletion_timestamp:27@512 ppid:28@576 ptid:29@608 ipv6only:30@640"#);
+    insta::assert_snapshot!(all[whole.len()..].lines().last().unwrap(), @r#"31 Struct "gadget_socket_value" size 96 mntns:17@0 pid_tgid:18@64 uid_gid:19@128 task:22@192 ptask:25@320 sock:26@448 deletion_timestamp:27@512 ppid:28@576 ptid:29@608 ipv6only:30@640 igx_cgroup:31@704"#);
 }
 
 #[test]
@@ -224,11 +224,11 @@ fn an_array_does_not_become_flexible_by_what_is_left_out() {
 
 #[test]
 fn the_socket_value_has_room_for_what_is_asked() {
-    assert_eq!(socket_value(0, 0).size, 88);
+    assert_eq!(socket_value(0, 0).size, 96);
     let both = socket_value(512, 256);
-    assert_eq!(both.size, 88 + 512 + 256);
+    assert_eq!(both.size, 96 + 512 + 256);
     let last = &both.members[both.members.len() - 2..];
-    assert_eq!(last[0], ("cwd".to_owned(), MemberType::CharArray(512), 88));
+    assert_eq!(last[0], ("cwd".to_owned(), MemberType::CharArray(512), 96));
     assert_eq!(last[1], ("exepath".to_owned(), MemberType::CharArray(256), 600));
     let bytes = minimal(&object(&[("value", "0:1", FIELD)]), &kernel(), &[both], &[]).unwrap();
     let btf = Btf::parse(&bytes).unwrap();

@@ -48,12 +48,13 @@ fn arg(&(name, switch, _): &(&'static str, bool, Fate)) -> Arg {
     if switch { arg.num_args(0..=1).require_equals(true).default_missing_value("true") } else { arg }
 }
 
+/// Taken in any case: recipes for containers have it.
+const ALWAYS: &str = "auto-mount-filesystems";
+
 /// The command line with these flags, where it is that of `ig`.
 pub(in super::super) fn root(command: Command) -> Command {
-    if !super::is_called() {
-        return command;
-    }
-    command.args(ROOT.iter().map(arg).map(|arg| arg.global(true)))
+    let taken = ROOT.iter().filter(|(name, ..)| super::is_called() || *name == ALWAYS);
+    command.args(taken.map(arg).map(|arg| arg.global(true)))
 }
 
 /// The flags of `ig run`, where it is that.

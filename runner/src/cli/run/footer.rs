@@ -25,7 +25,7 @@ fn text(summary: &Summary) -> String {
         ));
     }
     if unread > 0 {
-        text.push_str(&format!("lost {}: the terminal did not read them\n", events(unread)));
+        text.push_str(&format!("lost {}: nobody read them at the end\n", events(unread)));
     }
     if unknown_owner > 0 {
         let left_out = events(unknown_owner);
@@ -93,7 +93,7 @@ mod tests {
         insta::assert_snapshot!(text(&summary), @"
         12 events shown, 0 filtered out, 4 lost in 0.0 s
         lost 1 event: they came faster than they could be written
-        lost 3 events: the terminal did not read them
+        lost 3 events: nobody read them at the end
         left out 2 events: nobody knows which process they belong to
         1 socket has no known process: there are more than the table of owners holds
         container starts were not held, 2 times: the first events of those containers may be missing

@@ -8,15 +8,20 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{Read, stdin},
+    time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
+use gadget::registry::{Client, Config, Limits};
 use serde::Deserialize;
 
 use super::{super::images::Given, Arguments};
 
 /// Longest manifest, in bytes.
 const MAX: u64 = 1 << 20;
+
+/// How long a server may take to send one.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -79,14 +84,19 @@ pub(in crate::cli) fn expand(args: Vec<OsString>, found: &Arguments) -> anyhow::
     Ok(expanded)
 }
 
-/// The image and the flags that the manifest in `path` stands for; `-` is stdin.
+/// The image and the flags that the manifest at `path` stands for, a file or an address; `-` is stdin.
 ///
 /// # Errors
 /// If it cannot be read, or is no manifest of one run.
 fn read(path: &str) -> anyhow::Result<Vec<OsString>> {
     let mut text = String::new();
     let at = || format!("reading the manifest {path}");
-    ensure!(!path.contains("://"), "{}: fetch it first, as in 'curl URL | igx run --file -'", at());
+    if path.starts_with("http://") || path.starts_with("https://") {
+        let limits = Limits { connect: PATIENCE, stall: PATIENCE, document: PATIENCE, ..Limits::default() };
+        let client = Client::new(Config { limits, ..Config::default() })?;
+        let bytes = client.document(path, MAX)?;
+        return parse(&String::from_utf8(bytes).with_context(at)?).with_context(at);
+    }
     let reader: Box<dyn Read> = match path {
         "-" => Box::new(stdin()),
         _ => Box::new(File::open(path).with_context(at)?),
@@ -99,7 +109,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<OsString>> {
     ensure!(text.len() as u64 <= MAX, "it is longer than {MAX} bytes");
     let manifests: Vec<Manifest> = serde_saphyr::from_multiple(text)?;
     let [manifest] = manifests.as_slice() else {
-        bail!("it describes {} runs: give one", manifests.len());
+        bail!("it describes {} runs: one is started at a time, so give one of them", manifests.len());
     };
     ensure!(manifest.kind == "instance-spec", "its kind is {:?}, not \"instance-spec\"", manifest.kind);
     ensure!(manifest.api_version == 1, "its apiVersion is {}, not 1", manifest.api_version);
@@ -173,12 +183,12 @@ mod tests {
     #[test]
     fn what_is_no_manifest_is_told() {
         let error = |text: &str| line(text).unwrap_err();
-        assert_eq!(error(""), "it describes 0 runs: give one");
+        assert_eq!(error(""), "it describes 0 runs: one is started at a time, so give one of them");
         assert_eq!(error("image: x"), "its kind is \"\", not \"instance-spec\"");
         assert_eq!(error("kind: instance-spec\napiVersion: 2"), "its apiVersion is 2, not 1");
         assert_eq!(error(HEAD), "it names no image");
         let two = format!("{HEAD}image: x\n---\n{HEAD}image: y\n");
-        assert_eq!(error(&two), "it describes 2 runs: give one");
+        assert_eq!(error(&two), "it describes 2 runs: one is started at a time, so give one of them");
         assert!(error("kind: [").contains("line 1"));
         assert!(error(&format!("{HEAD}image: x\nparams: 1")).contains("params"));
     }

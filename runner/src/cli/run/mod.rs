@@ -2,6 +2,7 @@
 
 mod arguments;
 mod arrays;
+mod choices;
 mod complete;
 mod display;
 mod flags;
@@ -93,7 +94,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let summary = start(&gadget, &sources, matches, cache, stop.as_fd())?;
     if !matches.get_flag("quiet") && !ig::is_called() {
         match Patient::open(&io::stderr(), stop.as_fd(), Some(Instant::now())) {
-            Some(mut terminal) => footer::say(&summary, &mut terminal),
+            Some(mut patient) => footer::say(&summary, &mut patient),
             None => footer::say(&summary, &mut io::stderr()),
         }
     }
@@ -179,9 +180,9 @@ fn start(
         Notice::Warning(line) => eprintln!("{line}"),
     };
     let deadline = options.timeout.and_then(|time| Instant::now().checked_add(time));
-    let terminal = Patient::open(&io::stdout(), stop, deadline);
-    let mut out: Box<dyn Write> = match terminal {
-        Some(terminal) => Box::new(terminal),
+    let patient = Patient::open(&io::stdout(), stop, deadline);
+    let mut out: Box<dyn Write> = match patient {
+        Some(patient) => Box::new(patient),
         None => Box::new(io::stdout().lock()),
     };
     Ok(instance::run(gadget, &options, stop, &mut *out, &mut notice)?)

@@ -1,15 +1,16 @@
-//! Writing to a terminal that may stop reading: a hung emulator, a window that nobody drains.
+//! Writing to a terminal or a pipe whose reader may stop reading: a hung emulator, a window that nobody drains, a
+//! program that is stuck.
 //!
-//! A plain write would wait for it, deaf to Ctrl-C. So the terminal is opened anew without blocking, which leaves the
-//! descriptor that is shared with the shell as it is, and every wait is for the terminal and for whoever asks to stop.
-//! Once somebody has, a terminal that takes nothing for [`GRACE`] is given up.
+//! A plain write would wait for it, deaf to Ctrl-C. So what is written to is opened anew without blocking, which leaves
+//! the descriptor that is shared with the shell as it is, and every wait is for the reader and for whoever asks to stop.
+//! Once somebody has, a reader that takes nothing for [`GRACE`] is given up.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, IsTerminal, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
-        unix::fs::OpenOptionsExt,
+        unix::fs::{FileTypeExt, OpenOptionsExt},
     },
     time::{Duration, Instant},
 };
@@ -20,39 +21,39 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-/// How long a terminal may take nothing once it is time to end.
+/// How long a reader may take nothing once it is time to end.
 const GRACE: Duration = Duration::from_millis(300);
 
-/// A terminal, and what ends the wait for it.
+/// A terminal or a pipe, and what ends the wait for it.
 pub(super) struct Patient<'a> {
-    terminal: File,
+    file: File,
     stop: BorrowedFd<'a>,
     deadline: Option<Instant>,
 }
 
 impl<'a> Patient<'a> {
-    /// A writer to the terminal that `descriptor` is, which is patient until `stop` is readable or `deadline` is there;
-    /// `None` if it is no terminal, or cannot be opened anew.
+    /// A writer to the terminal or pipe that `descriptor` is, which is patient until `stop` is readable or, if it is a
+    /// terminal, `deadline` is there: who reads a pipe gets all that was seen in time. `None` if it is neither, or
+    /// cannot be opened anew.
     pub(super) fn open(
-        descriptor: &(impl AsRawFd + IsTerminal),
+        descriptor: &(impl AsFd + IsTerminal),
         stop: BorrowedFd<'a>,
         deadline: Option<Instant>,
     ) -> Option<Self> {
-        if !descriptor.is_terminal() {
+        let path = format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd());
+        let terminal = descriptor.is_terminal();
+        if !terminal && !std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_fifo()) {
             return None;
         }
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-        let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-        let terminal = OpenOptions::new().write(true).custom_flags(flags.bits()).open(path).ok()?;
-        Some(Self { terminal, stop, deadline })
+        let file = OpenOptions::new().write(true).custom_flags(flags.bits()).open(path).ok()?;
+        Some(Self { file, stop, deadline: deadline.filter(|_| terminal) })
     }
 
-    /// Waits until the terminal takes something, or gives it up.
+    /// Waits until the reader takes something, or gives it up.
     fn wait(&self) -> io::Result<()> {
-        let mut fds = [
-            PollFd::new(self.terminal.as_fd(), PollFlags::POLLOUT),
-            PollFd::new(self.stop, PollFlags::POLLIN),
-        ];
+        let mut fds =
+            [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT), PollFd::new(self.stop, PollFlags::POLLIN)];
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = left.map_or(PollTimeout::NONE, whole);
         match poll(&mut fds, timeout) {
@@ -78,7 +79,7 @@ fn whole(time: Duration) -> PollTimeout {
 impl Write for Patient<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.terminal.write(bytes) {
+            match self.file.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
                 result => return result,
             }
@@ -92,6 +93,8 @@ impl Write for Patient<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Read, os::fd::OwnedFd};
+
     use nix::{
         pty::openpty,
         sys::eventfd::{EfdFlags, EventFd},
@@ -117,7 +120,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_terminal_is_written_as_ever() {
+    fn a_pipe_that_nobody_reads_is_given_up_when_asked_to_stop() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = (File::from(OwnedFd::from(reader)), File::from(OwnedFd::from(writer)));
+        let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap();
+        // Time that is up does not end the wait: whoever reads late gets all of it.
+        let mut patient = Patient::open(&writer, stop.as_fd(), Some(Instant::now())).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(GRACE * 2);
+                io::copy(&mut (&reader).take(1 << 20), &mut io::sink()).unwrap()
+            });
+            patient.write_all(&vec![b'x'; 1 << 20]).unwrap();
+        });
+        stop.write(1).unwrap();
+        assert_eq!(patient.write_all(&vec![b'x'; 1 << 20]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(reader);
+        assert_eq!(patient.write_all(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_is_neither_is_written_as_ever() {
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap();
         assert!(Patient::open(&tempfile::tempfile().unwrap(), stop.as_fd(), None).is_none());
     }

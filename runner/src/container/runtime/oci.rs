@@ -12,6 +12,7 @@ use nix::sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::super::collection::under;
 use super::kubernetes;
 use super::notify::Notify;
 use super::{Answer, Change, Changes, Details, Runtime, Start, files, storage};
@@ -26,11 +27,17 @@ pub(super) struct Oci {
     patterns: Vec<PathBuf>,
     /// Which runtimes' containers are told; the others have somebody else to tell of them.
     told: Vec<String>,
+    /// Where the host's file system is: states call bundles by their paths there.
+    host_root: PathBuf,
 }
 
 impl Oci {
-    pub(super) fn new(patterns: Vec<PathBuf>, told: Vec<String>) -> Self {
-        Self { patterns, told }
+    pub(super) fn new(patterns: Vec<PathBuf>, told: Vec<String>, host_root: &Path) -> Self {
+        Self { patterns, told, host_root: host_root.to_owned() }
+    }
+
+    fn state(&self, folder: &Path) -> Option<Details> {
+        state(folder, &self.host_root).filter(|details| self.is_told(details))
     }
 
     fn roots(&self) -> Vec<PathBuf> {
@@ -45,19 +52,18 @@ impl Oci {
 impl Runtime for Oci {
     fn list(&self) -> Answer<'_, Vec<Details>> {
         let containers = self.roots().into_iter().flat_map(|root| files::folders(&root));
-        let found =
-            containers.filter_map(|folder| state(&folder)).filter(|details| self.is_told(details)).collect();
+        let found = containers.filter_map(|folder| self.state(&folder)).collect();
         Box::pin(async { Ok(found) })
     }
 
     fn starting<'a>(&'a self, start: &'a Start) -> Answer<'a, Option<Details>> {
-        let found =
-            storage::find(&start.bundle).filter(|details| details.id == start.id && self.is_told(details));
+        let found = storage::find(&under(&self.host_root, &start.bundle))
+            .filter(|details| details.id == start.id && self.is_told(details));
         Box::pin(async { Ok(found) })
     }
 
     fn details<'a>(&'a self, folder: &'a str) -> Answer<'a, Option<Details>> {
-        let found = state(Path::new(folder)).filter(|details| self.is_told(details));
+        let found = self.state(Path::new(folder));
         Box::pin(async { Ok(found) })
     }
 
@@ -89,7 +95,7 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
 }
 
 /// The container whose state is in `folder`, if it has a process.
-fn state(folder: &Path) -> Option<Details> {
+fn state(folder: &Path, host_root: &Path) -> Option<Details> {
     let id = folder.file_name()?.to_str()?;
     let told = match files::read(&folder.join("state.json")) {
         Ok((bytes, owner)) => Told::by_runc(&bytes, owner)?,
@@ -99,7 +105,7 @@ fn state(folder: &Path) -> Option<Details> {
             Told::by_crun(&bytes, &config, owner)?
         }
     };
-    told.into_details(id)
+    told.into_details(id, host_root)
 }
 
 /// What a state tells.
@@ -152,10 +158,11 @@ impl Told {
         Some(Self { runtime: "crun", pid: status.pid, bundle: status.bundle, annotations, owner })
     }
 
-    fn into_details(self, id: &str) -> Option<Details> {
+    fn into_details(self, id: &str, host_root: &Path) -> Option<Details> {
         let pid = Some(self.pid).filter(|pid| *pid != 0)?;
         // The storage may be another user's than the state, and then its word counts no more than that user's.
-        let stored = storage::find(Path::new(&self.bundle)).filter(|stored| stored.id == id);
+        let stored =
+            storage::find(&under(host_root, Path::new(&self.bundle))).filter(|stored| stored.id == id);
         let mut details = stored.unwrap_or_else(|| Details {
             id: id.to_owned(),
             runtime: self.manager(),

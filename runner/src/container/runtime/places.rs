@@ -72,7 +72,7 @@ pub(super) fn places(config: &Config) -> Vec<Place> {
     }
     if !told.is_empty() {
         let name = if is_on("runc") { "runc" } else { "podman" };
-        places.push(Place::new(name, &root(Path::new("/run")), Oci::new(states, told)));
+        places.push(Place::new(name, &root(Path::new("/run")), Oci::new(states, told, &config.host_root)));
     }
     places
 }

@@ -2,8 +2,9 @@
 
 mod iterator;
 mod perf_event;
+mod user_probe;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, os::fd::AsFd};
 
 use gadget::{
     metadata::{self, Names},
@@ -12,14 +13,15 @@ use gadget::{
 use libbpf_rs::{Link, ProgramMut, ProgramType};
 
 pub use iterator::Iterator;
+pub use user_probe::UserProbe;
 
-use super::{Error, LoadedGadget, SocketFilter, tracefs};
+use super::{Error, LoadedGadget, PacketProgram, packet_program::Place, tracefs};
 
 /// The value of `attach_to` that leaves a program out.
 pub const DISABLED: &str = "gadget_program_disabled";
 
-/// The kinds of sections, besides socket filters, whose programs can be attached.
-const KINDS: [&str; 12] = [
+/// The kinds of sections, besides those that see packets, whose programs can be attached.
+const KINDS: [&str; 15] = [
     "tracepoint",
     "tp",
     "raw_tracepoint",
@@ -32,38 +34,63 @@ const KINDS: [&str; 12] = [
     "lsm",
     "iter",
     "perf_event",
+    "uprobe",
+    "uretprobe",
+    "usdt",
 ];
 
 /// Everything that is attached. Dropping it detaches.
 #[derive(Default)]
 pub struct Attached {
-    /// One for each socket-filter program: it still has to be told which namespaces to watch.
-    pub socket_filters: Vec<SocketFilter>,
+    /// One for each program that sees packets: it still has to be told which namespaces to watch.
+    pub packet_programs: Vec<PacketProgram>,
+    /// One for each probe in programs: it still has to be told whose.
+    pub user_probes: Vec<UserProbe>,
     _links: Vec<Link>,
 }
 
 /// Attaches all programs of `gadget`. `targets` are the metadata's `attach_to`, by lower-case program name; `programs`
-/// is what else the metadata says of them.
+/// is what else the metadata says of them. `interface` is the only one that is watched, if it is given.
 pub fn attach(
     gadget: &LoadedGadget,
     targets: &BTreeMap<String, String>,
     programs: &Names<metadata::Program>,
+    interface: Option<&str>,
 ) -> Result<Attached, Error> {
     let by_tracepoint = |p: ProgramMut<'_>| p.prog_type() == ProgramType::Tracepoint;
     if gadget.programs().any(by_tracepoint) {
-        tracefs::with_tracefs(|| attach_all(gadget, targets, programs)).map_err(Error::Tracefs)?
+        tracefs::with_tracefs(|| attach_all(gadget, targets, programs, interface)).map_err(Error::Tracefs)?
     } else {
-        attach_all(gadget, targets, programs)
+        attach_all(gadget, targets, programs, interface)
     }
 }
 
 /// Checks that every program is of a kind that can be attached, before any of them is loaded.
 pub fn check(object: &Object) -> Result<(), Error> {
-    let unsupported = |p: &&Program| !p.section.starts_with("socket") && !KINDS.contains(&kind(&p.section));
+    let known = |section: &str| match kind(section) {
+        "classifier" => packets(section).is_some(),
+        kind => section.starts_with("socket") || KINDS.contains(&kind),
+    };
+    let unsupported = |p: &&Program| !known(&p.section);
     match object.programs.iter().find(unsupported) {
         Some(p) => Err(Error::UnsupportedProgram { program: p.name.clone(), section: p.section.clone() }),
         None => Ok(()),
     }
+}
+
+/// Where the program of a section sees packets, if it does.
+fn packets(section: &str) -> Option<Place> {
+    let mut parts = section.split('/');
+    match (parts.next()?, parts.next(), parts.next(), parts.next()) {
+        ("classifier", Some("ingress"), Some(_), None) => Some(Place::Ingress),
+        ("classifier", Some("egress"), Some(_), None) => Some(Place::Egress),
+        (kind, ..) => kind.starts_with("socket").then_some(Place::Socket),
+    }
+}
+
+/// Whether the object has programs of traffic control, which can be held to one interface.
+pub fn sees_interfaces(object: &Object) -> bool {
+    object.programs.iter().any(|p| matches!(packets(&p.section), Some(Place::Ingress | Place::Egress)))
 }
 
 /// What a section says of how its program is attached.
@@ -75,6 +102,7 @@ fn attach_all(
     gadget: &LoadedGadget,
     targets: &BTreeMap<String, String>,
     programs: &Names<metadata::Program>,
+    interface: Option<&str>,
 ) -> Result<Attached, Error> {
     let mut attached = Attached::default();
     for program in gadget.programs() {
@@ -84,14 +112,17 @@ fn attach_all(
         if target == Some(DISABLED) {
             continue;
         }
-        if section.starts_with("socket") {
-            use std::os::fd::AsFd;
-            attached.socket_filters.push(SocketFilter::new(program.as_fd())?);
+        if let Some(place) = packets(&section) {
+            attached.packet_programs.push(PacketProgram::new(program.as_fd(), place, interface)?);
             continue;
         }
         let link = match kind(&section) {
             // Attached by whoever reads what they make.
             "iter" => continue,
+            "uprobe" | "uretprobe" | "usdt" => {
+                attached.user_probes.push(UserProbe::new(&program, &section, target)?);
+                continue;
+            }
             "perf_event" => {
                 // Described by the name that its section gives it, or its own.
                 let called = section.split_once('/').and_then(|(_, called)| programs.get(called));

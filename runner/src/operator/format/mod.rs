@@ -78,6 +78,13 @@ impl Operator for Format {
     }
 }
 
+/// A time in seconds since the epoch, in this machine's zone, as RFC 3339 writes it.
+pub fn rfc3339(seconds: i64) -> String {
+    let mut text = Vec::new();
+    layout::Layout::new("2006-01-02T15:04:05Z07:00").write_before(&mut text, &zone::local(seconds));
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// Fills a slot with the text for a number.
 type Render = fn(u64, &mut Slots, usize);
 

@@ -31,7 +31,7 @@ fn runcs_and_cruns_states_are_read() {
     write("crun/c/config.json", r#"{"annotations":{"io.container.manager":"libpod"}}"#);
 
     let told = ["runc", "crun", "containerd", "podman"].map(str::to_owned).to_vec();
-    let oci = Oci::new(vec![dir.path().join("*")], told);
+    let oci = Oci::new(vec![dir.path().join("*")], told, Path::new("/"));
     let mut found = block_on(oci.list()).unwrap();
     found.sort_by(|a, b| a.id.cmp(&b.id));
     let lines: Vec<_> = found
@@ -44,14 +44,14 @@ fn runcs_and_cruns_states_are_read() {
     pause containerd "" 9 true
     plain runc "" 7 false
     "#);
-    let only_plain = Oci::new(vec![dir.path().join("*")], vec!["runc".to_owned()]);
+    let only_plain = Oci::new(vec![dir.path().join("*")], vec!["runc".to_owned()], Path::new("/"));
     assert_eq!(block_on(only_plain.list()).unwrap().len(), 1);
 }
 
 #[test]
 fn a_start_is_seen_in_a_folder_that_comes_later() {
     let dir = tempfile::tempdir().unwrap();
-    let oci = Oci::new(vec![dir.path().join("run/runc")], vec!["runc".to_owned()]);
+    let oci = Oci::new(vec![dir.path().join("run/runc")], vec!["runc".to_owned()], Path::new("/"));
     block_on(async {
         let mut changes = oci.changes().await.unwrap();
         let container = dir.path().join("run/runc/c");
@@ -73,7 +73,7 @@ fn a_users_word_is_a_users_word() {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("state.json"), runc_state(1, "")).unwrap();
     std::os::unix::fs::chown(folder.join("state.json"), Some(1000), None).unwrap();
-    assert_eq!(state(&folder).unwrap().owner, 1000);
+    assert_eq!(state(&folder, Path::new("/")).unwrap().owner, 1000);
 }
 
 proptest! {

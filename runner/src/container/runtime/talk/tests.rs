@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::super::super::tests::host_folder;
 use super::super::super::{Collection, Config, Container, Protocol, Watcher};
 use super::*;
 
@@ -41,7 +42,7 @@ fn configs(dir: &Path, name: &str) -> [Config; 2] {
 
 #[test]
 fn whatever_a_socket_answers_the_start_is_not_delayed_and_it_is_said() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = host_folder();
     let garbage = |mut stream: UnixStream| {
         let _ = stream.write_all(&[0xff; 4096]);
     };
@@ -124,7 +125,7 @@ impl Watcher for Listener {
 
 #[test]
 fn one_that_comes_later_is_heard_beside_those_that_misbehave() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = host_folder();
     let silent = dir.path().join("silent");
     serve(&silent, |mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());

@@ -1,5 +1,7 @@
 //! Attaching to network namespaces, many of them.
 
+#![allow(unsafe_code, reason = "running a program on a packet has no safe wrapper")]
+
 use std::{
     fs, thread,
     time::{Duration, Instant},
@@ -9,11 +11,12 @@ use libbpf_rs::ObjectBuilder;
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
+use crate::container::namespace;
 
 /// A filter that jumps to a program that does nothing.
-fn filter() -> (libbpf_rs::Object, SocketFilter) {
+fn filter() -> (libbpf_rs::Object, PacketProgram) {
     let object = ObjectBuilder::default().open_memory(DISPATCHER).unwrap().load().unwrap();
-    let filter = SocketFilter::new(object.progs().next().unwrap().as_fd()).unwrap();
+    let filter = PacketProgram::new(object.progs().next().unwrap().as_fd(), Place::Socket, None).unwrap();
     (object, filter)
 }
 
@@ -39,7 +42,7 @@ fn programs() -> usize {
 fn the_dispatcher_notes_the_namespace_and_jumps() {
     let (_object, filter) = filter();
     let netns = 0xf000_1234;
-    let program = load_dispatcher(netns, filter.tail_call.as_fd()).unwrap();
+    let program = dispatcher::load(Place::Socket, netns, filter.tail_call.as_fd()).unwrap();
     // The program that it jumps to is the object's own, whose constant is 0: what is noted last is that.
     let packet = [0_u8; 64];
     // `struct __sk_buff`, of which only `cb` may be given and is given back.
@@ -88,7 +91,7 @@ fn namespaces_that_come_and_go_leave_nothing_behind() {
         let (files, programs) = (open_files(), programs());
         let left = format!("{before} files were open, now {files}; {programs} programs are left");
         assert!(began.elapsed() < Duration::from_secs(60), "{left}");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 

@@ -1,0 +1,130 @@
+//! Programs that see packets: socket filters and traffic control, in the network namespaces that they are attached to.
+//!
+//! In each namespace a small dispatcher program notes the namespace and jumps to the gadget's program through a program
+//! array that all dispatchers share. A socket filter's is on a raw packet socket that nobody reads; one of traffic
+//! control is on each interface.
+
+mod dispatcher;
+mod hook;
+mod visitor;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    mem::size_of,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
+
+pub(super) use dispatcher::DISPATCHER;
+pub use hook::Place;
+
+use self::{hook::Hook, visitor::Visitor};
+use super::Error;
+
+/// One program of a gadget that sees packets, and the network namespaces that it watches.
+pub struct PacketProgram {
+    place: Place,
+    /// The one interface of the host that is watched, if it was named: then no container is.
+    interface: Option<String>,
+    tail_call: MapHandle,
+    networks: Mutex<HashMap<u32, Network>>,
+    visitor: Visitor,
+}
+
+struct Network {
+    users: usize,
+    hooks: Vec<Hook>,
+    /// To come back to.
+    file: Arc<File>,
+}
+
+impl PacketProgram {
+    /// Jumps to `program`, from no namespace yet. `interface` is the only one to watch; a socket filter sees all.
+    ///
+    /// # Errors
+    /// When the kernel gives neither map nor thread.
+    pub fn new(program: BorrowedFd<'_>, place: Place, interface: Option<&str>) -> Result<Self, Error> {
+        let map = |source| Error::Map { what: "the program array tail_call".into(), source };
+        let options = libbpf_sys::bpf_map_create_opts {
+            sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+            ..Default::default()
+        };
+        let tail_call =
+            MapHandle::create(MapType::ProgArray, Some("tail_call"), 4, 4, 1, &options).map_err(map)?;
+        let fd = program.as_raw_fd().to_ne_bytes();
+        tail_call.update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY).map_err(map)?;
+        Ok(Self {
+            place,
+            interface: interface.filter(|_| place != Place::Socket).map(str::to_owned),
+            tail_call,
+            networks: Mutex::new(HashMap::new()),
+            visitor: Visitor::start()?,
+        })
+    }
+
+    /// Whether it watches one interface of the host, and nothing else.
+    pub fn has_interface(&self) -> bool {
+        self.interface.is_some()
+    }
+
+    /// Watches the network namespace that `file` is, whose inode is `netns`. Each call needs its
+    /// [`PacketProgram::detach`].
+    ///
+    /// # Errors
+    /// When the kernel lets nobody in, or knows no such program.
+    pub fn attach(&self, netns: u32, file: &File) -> Result<(), Error> {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(network) = networks.get_mut(&netns) {
+            network.users += 1;
+            return Ok(());
+        }
+        let failed = |source| Error::Socket { netns, source };
+        let program = dispatcher::load(self.place, netns, self.tail_call.as_fd()).map_err(failed)?;
+        let (place, interface) = (self.place, self.interface.clone());
+        let file = Arc::new(file.try_clone().map_err(failed)?);
+        let attach = move || hook::attach(place, interface.as_deref(), &program);
+        let hooks = self.visitor.visit(Arc::clone(&file), attach).map_err(failed)?;
+        networks.insert(netns, Network { users: 1, hooks, file });
+        Ok(())
+    }
+
+    /// Undoes one [`PacketProgram::attach`]; the last one stops watching.
+    pub fn detach(&self, netns: u32) {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(network) = networks.get_mut(&netns) else { return };
+        network.users -= 1;
+        if network.users == 0
+            && let Some(network) = networks.remove(&netns)
+        {
+            self.leave(network);
+        }
+    }
+
+    /// Removes what does not go by itself.
+    fn leave(&self, network: Network) {
+        let staying: Vec<Hook> = network.hooks.into_iter().filter(Hook::stays).collect();
+        if staying.is_empty() {
+            return;
+        }
+        let removed = self.visitor.visit(network.file, move || {
+            staying.iter().for_each(Hook::remove);
+            Ok(())
+        });
+        if let Err(error) = removed {
+            tracing::warn!("a filter of traffic control stays behind: {error}");
+        }
+    }
+}
+
+impl Drop for PacketProgram {
+    fn drop(&mut self) {
+        let networks = std::mem::take(self.networks.get_mut().unwrap_or_else(PoisonError::into_inner));
+        networks.into_values().for_each(|network| self.leave(network));
+    }
+}
+
+#[cfg(test)]
+mod tests;

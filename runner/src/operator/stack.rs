@@ -1,0 +1,210 @@
+//! Stacks as text: an event holds the number of a stack, which the kernel keeps in a map, and whoever shows it wants
+//! to read functions.
+//!
+//! A kernel stack gets a text field beside its number. A user stack is a struct, which gets three: its addresses, the
+//! same as places in files that their build identifiers name, and the functions. All parts of it are hidden.
+
+use crate::datasource::{Accessor, Annotations, DataSource, Event, FieldId, Scalar};
+
+use super::{Operator, Verdict, add_text_beside, tagged, target_name};
+
+const KERNEL: &str = "type:gadget_kernel_stack";
+const USER: &str = "type:gadget_user_stack";
+
+/// Knows the stacks of a run.
+pub trait Stacks: Send {
+    /// Appends the functions of the kernel stack `id`, each with `; ` after it; nothing if there is no such stack.
+    fn kernel(&mut self, id: u32, out: &mut Vec<u8>);
+
+    /// Appends the addresses of a user stack, as the functions are appended.
+    fn addresses(&mut self, stack: UserStack, out: &mut Vec<u8>);
+
+    /// Appends the places in files, as the functions are appended.
+    fn build_ids(&mut self, stack: UserStack, out: &mut Vec<u8>);
+
+    /// Appends the functions, each with `; ` after it.
+    fn symbols(&mut self, stack: UserStack, out: &mut Vec<u8>);
+}
+
+/// Knows no stack.
+pub struct NoStacks;
+
+impl Stacks for NoStacks {
+    fn kernel(&mut self, _: u32, _: &mut Vec<u8>) {}
+    fn addresses(&mut self, _: UserStack, _: &mut Vec<u8>) {}
+    fn build_ids(&mut self, _: UserStack, _: &mut Vec<u8>) {}
+    fn symbols(&mut self, _: UserStack, _: &mut Vec<u8>) {}
+}
+
+/// A stack of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserStack {
+    /// Its number.
+    pub id: u32,
+    /// The process, as the host counts.
+    pub process: u32,
+    /// Tells one program that the process runs from the next.
+    pub program: u32,
+}
+
+/// The operator that writes stacks.
+pub struct Stack<S> {
+    stacks: S,
+    kernel: Vec<(Accessor, usize)>,
+    user: Vec<User>,
+}
+
+struct User {
+    id: Accessor,
+    process: Accessor,
+    program: Accessor,
+    /// Addresses, places, functions.
+    slots: [usize; 3],
+}
+
+impl<S: Stacks + 'static> Stack<S> {
+    /// Adds text to every stack. `None` if there is none.
+    pub fn attach(ds: &mut DataSource, stacks: S) -> Option<Box<dyn Operator>> {
+        let kernel: Vec<_> = tagged(ds, KERNEL).into_iter().filter_map(|id| attach_kernel(ds, id)).collect();
+        let user: Vec<_> = tagged(ds, USER).into_iter().filter_map(|id| attach_user(ds, id)).collect();
+        if kernel.is_empty() && user.is_empty() {
+            return None;
+        }
+        Some(Box::new(Self { stacks, kernel, user }))
+    }
+}
+
+fn attach_kernel(ds: &mut DataSource, id: FieldId) -> Option<(Accessor, usize)> {
+    let name = target_name(ds, id, "ebpf.formatter.kstack")?;
+    let source = ds.accessor(id);
+    let (_, slot) = add_text_beside(ds, id, &name, Annotations::default())?;
+    Some((source, slot))
+}
+
+fn attach_user(ds: &mut DataSource, id: FieldId) -> Option<User> {
+    let part = |name: &str| {
+        let found = ds.children(Some(id)).find(|&child| ds.fields[child].name == name)?;
+        Some(ds.accessor(found))
+    };
+    let (stack, process, program) = (part("stack_id")?, part("tgid_level0")?, part("base_addr_hash")?);
+    let parts: Vec<_> = ds.children(Some(id)).collect();
+    let slots = ["addresses", "buildid", "symbols"].map(|name| {
+        let slot = ds.slots;
+        ds.add_slot_field(Some(id), name, Scalar::String, 0);
+        slot
+    });
+    let added = ds.fields.len() - slots.len()..ds.fields.len();
+    parts.into_iter().chain(added).for_each(|part| ds.fields[part].hidden = true);
+    Some(User { id: stack, process, program, slots })
+}
+
+impl<S: Stacks> Operator for Stack<S> {
+    fn name(&self) -> &'static str {
+        "stacks"
+    }
+
+    fn process(&mut self, event: &mut Event<'_>) -> Verdict {
+        for (source, slot) in &self.kernel {
+            let id = source.u64(event) as u32;
+            // Negative numbers are errors: there was no stack to be had.
+            if !is_error(id) {
+                event.slots.set_text(*slot, |out| self.stacks.kernel(id, out));
+            }
+        }
+        for user in &self.user {
+            let number = |field: &Accessor| field.u64(event) as u32;
+            let (id, process, program) = (number(&user.id), number(&user.process), number(&user.program));
+            let stack = UserStack { id, process, program };
+            // Without a process, none was asked for.
+            if process == 0 || is_error(id) {
+                continue;
+            }
+            let [addresses, places, symbols] = user.slots;
+            event.slots.set_text(addresses, |out| self.stacks.addresses(stack, out));
+            event.slots.set_text(places, |out| self.stacks.build_ids(stack, out));
+            event.slots.set_text(symbols, |out| self.stacks.symbols(stack, out));
+        }
+        Verdict::Pass
+    }
+}
+
+fn is_error(id: u32) -> bool {
+    id.cast_signed() < 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Source, bytes, event, text};
+    use super::*;
+
+    /// Stacks that tell what they were asked.
+    struct Telling;
+
+    impl Stacks for Telling {
+        fn kernel(&mut self, id: u32, out: &mut Vec<u8>) {
+            out.extend_from_slice(format!("kernel {id}; ").as_bytes());
+        }
+        fn addresses(&mut self, stack: UserStack, out: &mut Vec<u8>) {
+            out.extend_from_slice(format!("{} of {}; ", stack.id, stack.process).as_bytes());
+        }
+        fn build_ids(&mut self, _: UserStack, out: &mut Vec<u8>) {
+            out.extend_from_slice(b"id; ");
+        }
+        fn symbols(&mut self, stack: UserStack, out: &mut Vec<u8>) {
+            out.extend_from_slice(format!("main of {}; ", stack.program).as_bytes());
+        }
+    }
+
+    fn source() -> DataSource {
+        let mut ds = Source::new("samples")
+            .number("kern_raw", Scalar::Uint32, "gadget_kernel_stack")
+            .group("user")
+            .number("user.stack_id", Scalar::Uint32, "u32")
+            .number("user.tgid_level0", Scalar::Uint32, "u32")
+            .number("user.base_addr_hash", Scalar::Uint32, "u32")
+            .done();
+        let user = ds.field("user").unwrap();
+        ds.fields[user].tags.push(USER.to_owned());
+        ds
+    }
+
+    fn shown(kern: u32, stack: u32, process: u32) -> [String; 4] {
+        let mut ds = source();
+        let mut operator = Stack::attach(&mut ds, Telling).unwrap();
+        let number = |n: u32| n.to_ne_bytes();
+        let (kern, stack, process, program) = (number(kern), number(stack), number(process), number(9));
+        let data = bytes(
+            &ds,
+            &[
+                ("kern_raw", &kern[..]),
+                ("user.stack_id", &stack[..]),
+                ("user.tgid_level0", &process[..]),
+                ("user.base_addr_hash", &program[..]),
+            ],
+        );
+        event(&ds, &data, |e| {
+            assert_eq!(operator.process(e), Verdict::Pass);
+            ["kern", "user.addresses", "user.buildid", "user.symbols"].map(|name| text(&ds, e, name))
+        })
+    }
+
+    #[test]
+    fn stacks_are_looked_up_by_their_numbers() {
+        assert_eq!(shown(7, 8, 4), ["kernel 7; ", "8 of 4; ", "id; ", "main of 9; "]);
+    }
+
+    #[test]
+    fn errors_and_stacks_that_nobody_asked_for_are_not() {
+        assert_eq!(shown(-14_i32 as u32, 8, 0), ["", "", "", ""]);
+        assert_eq!(shown(1, -17_i32 as u32, 4), ["kernel 1; ", "", "", ""]);
+    }
+
+    #[test]
+    fn only_the_kernels_functions_are_a_column() {
+        let mut ds = source();
+        Stack::attach(&mut ds, NoStacks).unwrap();
+        let visible: Vec<_> = ds.visible().into_iter().map(|id| ds.fields[id].full_name.clone()).collect();
+        assert_eq!(visible, ["kern"]);
+        assert!(Stack::attach(&mut Source::new("s").done(), NoStacks).is_none());
+    }
+}
