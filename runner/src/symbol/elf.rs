@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Most bytes of one table.
-const MAX_TABLE: u64 = 256 << 20;
+const MAX_TABLE: u64 = 64 << 20;
 
 /// `PT_LOAD`: a part of the file that is mapped.
 const LOAD: u32 = 1;
