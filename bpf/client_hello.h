@@ -127,8 +127,10 @@ find_name_in_payload(struct __sk_buff *skb, const struct packet *pkt, struct ser
 		return SNI_SPLIT;
 	record_len = load_half(skb, pkt->payload + 3);
 	hello_len = load_word(skb, pkt->payload + RECORD_HLEN) & 0xffffff;
-	if (record_len < HANDSHAKE_HLEN || record_len > RECORD_MAX_LEN ||
-	    hello_len < HELLO_SESSION_ID)
+	/* Not even the message's length is in this record. */
+	if (record_len && record_len < HANDSHAKE_HLEN)
+		return SNI_SPLIT;
+	if (!record_len || record_len > RECORD_MAX_LEN || hello_len < HELLO_SESSION_ID)
 		return SNI_MALFORMED;
 	/* A hello may go on in another record, whose header then lies among its bytes. */
 	end = pkt->payload + RECORD_HLEN + record_len;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * Where the pieces of split hellos wait for each other. A flow is one direction of a connection as
- * one network namespace sees it. Tables are of fixed size, less than 10 MiB together: a flow has a
+ * one network namespace sees it. Tables are of fixed size, less than 13 MiB together: a flow has a
  * small buffer, and is lent a large one if its hello turns out to need it.
  *
  * There is no timer: places of flows that are too old are taken back by those that come after, and
@@ -25,7 +25,9 @@ enum {
 	LARGE_SIZE = 16384,
 	/* So many bytes are copied at once, and a buffer has room for so many behind its end. */
 	PIECE = 512,
-	FLOWS = 2048,
+	/* Loopback shows each hello twice, and three quarters are one address': room for a thousand
+	 * of its connections at once. */
+	FLOWS = 3072,
 	LARGE_BUFFERS = 128,
 	ISLANDS = 16, /* pieces behind a gap */
 	PROBES = 16,  /* places looked at for a free one */

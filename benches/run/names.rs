@@ -30,18 +30,29 @@ const FLOOD: u32 = 200_000;
 const PAIRS: usize = 10;
 const SPLITS: u32 = 200;
 
+/// Takes the parts that are named after `--names`, or all.
 pub(crate) fn measure() {
+    let named: Vec<String> = env::args().skip_while(|arg| arg != "--names").skip(1).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     let folder = TempDir::with_prefix_in("igx-names", "/dev/shm").unwrap();
+    let folder = folder.path();
     let link = Link::new();
     println!("| what | igx | tshark | ratio |\n|---|---|---|---|");
-    start(folder.path());
-    latency(folder.path());
-    if there("tcpreplay") {
-        throughput(&link, folder.path());
-        floods(&link, folder.path());
+    if wanted("start") {
+        start(folder);
     }
-    if there("iperf3") {
-        bulk(&link, folder.path());
+    if wanted("latency") {
+        latency(folder);
+    }
+    let replay = there("tcpreplay");
+    if wanted("throughput") && replay {
+        throughput(&link, folder);
+    }
+    if wanted("floods") && replay {
+        floods(&link, folder);
+    }
+    if wanted("bulk") && there("iperf3") {
+        bulk(&link, folder);
     }
 }
 
@@ -53,9 +64,9 @@ fn there(program: &str) -> bool {
     there
 }
 
-/// Programs of the gadget, of all who run it.
+/// Programs that lead to the gadget's, and are charged with its time: one a network namespace, of all who run it.
 fn programs() -> impl Iterator<Item = ProgramInfo> {
-    ProgInfoIter::default().filter(|info| info.name == "ig_trace_sni")
+    ProgInfoIter::default().filter(|info| info.name == "ig_net_disp")
 }
 
 /// `igx run trace_sni`, with its programs attached.
@@ -312,7 +323,7 @@ fn bulk(link: &Link, folder: &Path) {
         .unwrap();
     thread::sleep(Duration::from_secs(1));
     let speed = || {
-        let output = Command::new("iperf3").args(["-c", &link.address, "-t", "2", "-J"]).output().unwrap();
+        let output = Command::new("iperf3").args(["-c", &link.address, "-t", "1", "-J"]).output().unwrap();
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         report["end"]["sum_received"]["bits_per_second"].as_f64().unwrap() / 1e9
     };

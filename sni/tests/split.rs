@@ -64,6 +64,20 @@ fn at_random_into_many_segments_in_random_order() {
 }
 
 #[test]
+fn a_syn_that_comes_again_takes_nothing_back() {
+    let sample = &samples()[0];
+    let plain = b"PROXY TCP4 192.0.2.1 192.0.2.2 45678 443\r\n";
+    let stream = [plain, &sample.records[..]].concat();
+    let [greeting, one, two] = segments(&pieces(&stream, &[plain.len(), plain.len() + 60]))[..] else {
+        panic!("three pieces")
+    };
+    let mut gatherer = Gatherer::new();
+    let all = [syn(FIRST), greeting, syn(FIRST), one, syn(FIRST), two];
+    assert_eq!(names(&mut gatherer, flow(1), all), [sample.name.as_str()]);
+    assert_eq!(gatherer.counters(), Default::default());
+}
+
+#[test]
 fn byte_by_byte() {
     for sample in samples() {
         let all: Vec<usize> = (0..sample.records.len()).collect();

@@ -7,7 +7,7 @@ use crate::{
 };
 
 const PEER: [u8; 4] = [203, 0, 113, 7];
-const FLOWS: u32 = 2048;
+const FLOWS: u32 = 3072;
 
 fn half(hello: &[u8]) -> (&[u8], &[u8]) {
     hello.split_at(40)

@@ -120,8 +120,25 @@ fn split_into_many_in_random_order_with_overlaps_over_records() {
             [] => event.name() == sample.name,
             rest => rest == whole,
         });
-        assert!(found, "{number}: {} {parts:?}, over records: {records}", sample.file);
+        let seen: Vec<_> = events.iter().map(|event| (event.name(), event.rest().len())).collect();
+        assert!(found, "{number}: {} {parts:?}, over records: {records}, seen {seen:?}", sample.file);
     }
+}
+
+#[test]
+fn a_first_record_too_short_for_the_hellos_length() {
+    let tap = Tap::new();
+    let message = Hello::named(b"short.example").message();
+    for len in 1..5 {
+        let whole = [record(&message[..len]), record(&message[len..])].concat();
+        let stream = Stream::number(len as u32);
+        for frames in
+            [vec![stream.part(0, &whole)], vec![stream.part(0, &whole[..50]), stream.part(50, &whole[50..])]]
+        {
+            assert_eq!(tap.gathered(&frames), [&whole[..]], "{len}");
+        }
+    }
+    assert_eq!(tap.unread_all(), 0);
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::{
 /// What is kept of one connection.
 #[derive(Debug)]
 pub(super) struct Connection {
+    /// The sequence number that it began with.
+    start: u32,
     /// The sequence number of the first byte of `stream`.
     base: u32,
     stream: Stream,
@@ -28,7 +30,7 @@ pub(super) struct Connection {
 
 impl Connection {
     fn new(base: u32, patience: usize) -> Self {
-        Self { base, stream: Stream::new(), segments: 0, patience, begun: false }
+        Self { start: base, base, stream: Stream::new(), segments: 0, patience, begun: false }
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -116,7 +118,8 @@ impl Gatherer {
         if syn {
             // It takes a number; data in it, as with TCP Fast Open, has the ones behind.
             sequence = sequence.wrapping_add(1);
-            if !matches!(self.flows.get(&key), Some(State::Tcp(known)) if known.base == sequence) {
+            // The same SYN may come again, also after plaintext that was let go.
+            if !matches!(self.flows.get(&key), Some(State::Tcp(known)) if known.start == sequence) {
                 self.flows.insert(key, State::Tcp(Connection::new(sequence, LIMIT)), now);
             }
         }
