@@ -24,8 +24,11 @@ pub(super) struct Visitor {
 struct Visit {
     file: Arc<File>,
     /// Is told whether the namespace was entered, and told again once it was left.
-    work: Box<dyn FnOnce(io::Result<()>) -> Box<dyn FnOnce(io::Result<()>)> + Send>,
+    work: Work,
 }
+
+type Work = Box<dyn FnOnce(io::Result<()>) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(io::Result<()>)>;
 
 impl Visitor {
     pub(super) fn start() -> Result<Self, Error> {
@@ -54,8 +57,7 @@ impl Visitor {
         let (sender, answer) = channel();
         let work = Box::new(move |entered: io::Result<()>| {
             let done = entered.and_then(|()| work());
-            Box::new(move |left: io::Result<()>| drop(sender.send(left.and(done))))
-                as Box<dyn FnOnce(io::Result<()>)>
+            Box::new(move |left: io::Result<()>| drop(sender.send(left.and(done)))) as Answer
         });
         self.visits.send(Visit { file, work }).map_err(|_| ended())?;
         answer.recv().map_err(|_| ended())?
