@@ -132,6 +132,13 @@ impl Setup {
 }
 
 impl Runner {
+    /// With the output that the gadget has where none is asked for: not all have JSON.
+    pub(crate) fn in_its_own_words(mut self) -> Self {
+        let json = self.args.iter().position(|arg| arg == "-o");
+        self.args.truncate(json.unwrap_or(self.args.len()));
+        self
+    }
+
     /// Milliseconds from exec to the first event of process `pid`.
     pub(crate) fn first_event(&self, pid: u32) -> f64 {
         let started = Instant::now();
@@ -140,6 +147,21 @@ impl Runner {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let took = started.elapsed();
         assert!(line.starts_with('{'), "no event: {line:?}");
+        end(child);
+        took.as_secs_f64() * 1e3
+    }
+
+    /// Milliseconds from exec until all programs are attached and the guest is ready, as both say it when they are told
+    /// to be verbose.
+    pub(crate) fn running(&self) -> f64 {
+        let started = Instant::now();
+        let mut command = self.command(None);
+        let mut child =
+            command.arg("--verbose").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        let running = said.map_while(Result::ok).any(|line| line.contains("running..."));
+        let took = started.elapsed();
+        assert!(running, "{:?} does not run", self.args);
         end(child);
         took.as_secs_f64() * 1e3
     }

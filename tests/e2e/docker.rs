@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     loss,
-    support::{Igx, Process, TlsServer, with_trace_files},
+    support::{Igx, Process, TlsServer, starts, with_trace_files},
 };
 
 /// How often a container makes its handshake as its very first act.
@@ -169,7 +169,7 @@ fn containers_are_known_before_their_first_packet_and_others_are_left_out() {
         "--docker-socketpath",
         &docker.socket,
     ]);
-    let wanted: BTreeSet<String> = (0..STARTS).map(|i| format!("start-{i}.e2e.example")).collect();
+    let wanted: BTreeSet<String> = (0..starts(STARTS)).map(|i| format!("start-{i}.e2e.example")).collect();
     for (i, name) in wanted.iter().enumerate() {
         if i % 10 == 0 {
             docker.run("somebody-else", "other.e2e.example");

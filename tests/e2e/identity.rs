@@ -60,11 +60,12 @@ fn containers_in_one_network_and_in_that_of_the_host_are_told_apart() {
     let all: Vec<_> =
         names.iter().map(|(idle, _, name)| idle.handshake_by(&[], name).spawn().unwrap()).collect();
     all.into_iter().for_each(|mut child| assert!(child.wait().unwrap().success()));
-    let wanted: Vec<Box<dyn Fn(&Value) -> bool>> = names
-        .iter()
-        .map(|(_, _, name)| Box::new(move |event: &Value| event["name"] == name.as_str()) as Box<_>)
-        .collect();
-    let wanted: Vec<&dyn Fn(&Value) -> bool> = wanted.iter().map(AsRef::as_ref).collect();
+    let is = |name: &String| {
+        let name = name.clone();
+        move |event: &Value| event["name"] == name.as_str()
+    };
+    let wanted: Vec<_> = names.iter().map(|(_, _, name)| is(name)).collect();
+    let wanted: Vec<&dyn Fn(&Value) -> bool> = wanted.iter().map(|wanted| wanted as _).collect();
     for (event, (_, container, _)) in run.events(&wanted).iter().zip(&names) {
         assert_eq!(event["runtime"]["containerName"], *container, "{event}");
         assert_eq!(event["runtime"]["containerSource"], "cgroup", "{event}");

@@ -28,6 +28,7 @@ mod recall_cases;
 mod recall_peers;
 mod recall_ways;
 mod registry;
+mod rootless;
 mod runtimes;
 mod second_gadget;
 mod signature;

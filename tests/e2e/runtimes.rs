@@ -17,13 +17,13 @@ use nix::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Igx, Process, TlsServer, wait_until};
+use crate::support::{Igx, Process, TlsServer, starts, wait_until};
 
-const IMAGE: &str = "localhost/igx-test:1";
+pub(crate) const IMAGE: &str = "localhost/igx-test:1";
 /// How often each runtime's container makes a handshake as its very first act.
 const STARTS: usize = 5;
 /// Machines that may not raise limits can start containers with less than podman would give them.
-const LIMITS: [&str; 4] = ["--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"];
+pub(crate) const LIMITS: [&str; 4] = ["--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096"];
 
 fn run(program: &str, args: &[&str]) -> String {
     let Output { status, stdout, stderr } = Command::new(program)
@@ -36,12 +36,12 @@ fn run(program: &str, args: &[&str]) -> String {
 }
 
 /// The image's root file system, and its archive.
-struct Image {
+pub(crate) struct Image {
     dir: TempDir,
 }
 
 impl Image {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::with_prefix_in("igx-r", "/tmp").unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/test-image");
         let archive = fs::File::create(dir.path().join("image.tar")).unwrap();
@@ -51,7 +51,7 @@ impl Image {
         Self { dir }
     }
 
-    fn archive(&self) -> String {
+    pub(crate) fn archive(&self) -> String {
         self.path("image.tar")
     }
 
@@ -60,7 +60,7 @@ impl Image {
     }
 
     /// The name of a container of ours: other tests run at the same time.
-    fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         let own = self.dir.path().file_name().unwrap().to_str().unwrap().replace('.', "");
         format!("{own}-{name}").to_lowercase()
     }
@@ -365,8 +365,8 @@ fn the_first_packet_has_the_containers_name_whatever_runs_it() {
     let own = network.path();
     let mut events = igx.run(&["trace_sni", "-o", "json", "--containerd-socketpath", &socket]);
     let mut wanted = BTreeSet::new();
-    for round in 0..STARTS {
-        for runtime in ["containerd", "podman", "runc"] {
+    for round in 0..starts(STARTS) {
+        for runtime in ["containerd", "podman", "runc", "runc-run"] {
             let name = image.name(runtime);
             let host = format!("{name}-{round}.example");
             let act = ["openssl", "s_client", "-connect", &to, "-servername", &host];
@@ -381,6 +381,10 @@ fn the_first_packet_has_the_containers_name_whatever_runs_it() {
                     let namespace = format!("ns:{own}");
                     let run = ["run", "--rm", "--name", &name, "--network", &namespace];
                     podman.ok(&[&run[..], &LIMITS, &[IMAGE], &act].concat());
+                }
+                "runc-run" => {
+                    let folder = bundle(&image, "first", Some(&own), &act);
+                    run("runc", &["run", "--bundle", &folder, &name]);
                 }
                 _ => {
                     let folder = bundle(&image, "first", Some(&own), &act);
@@ -403,7 +407,7 @@ fn the_first_packet_has_the_containers_name_whatever_runs_it() {
                     run("runc", &["delete", &name]);
                 }
             }
-            wanted.insert((name, runtime.to_owned(), host));
+            wanted.insert((name, runtime.trim_end_matches("-run").to_owned(), host));
         }
     }
     let hosts: BTreeSet<&str> = wanted.iter().map(|(_, _, host)| host.as_str()).collect();

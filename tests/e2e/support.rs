@@ -26,7 +26,12 @@ use tempfile::TempDir;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A user, and a group, without rights: nobody's.
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
+
+/// How many containers of a kind are started: `IGX_TEST_STARTS`, else `usual`.
+pub(crate) fn starts(usual: usize) -> usize {
+    std::env::var("IGX_TEST_STARTS").map_or(usual, |number| number.parse().unwrap())
+}
 
 /// `igx` with a store of its own.
 pub(crate) struct Igx {

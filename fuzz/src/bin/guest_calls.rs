@@ -8,9 +8,11 @@
 #[path = "../guest.rs"]
 mod guest;
 
-use std::fmt::Write;
-
 use libfuzzer_sys::fuzz_target;
+use wasm_encoder::{
+    CodeSection, ConstExpr, DataSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
+    ImportSection, InstructionSink, MemArg, MemorySection, MemoryType, Module, TypeSection, ValType,
+};
 
 /// Functions of the guest API with the types of their arguments and results: a number of 32 or 64 bits.
 const FUNCTIONS: [(&str, &str, &str); 41] = [
@@ -73,81 +75,120 @@ const STEPS: usize = 6;
 const MAX_CALLS: usize = 64;
 
 /// How an argument comes about: the answer to an earlier call, the event, a number, or a span.
-fn argument(kind: char, choice: u8, text: &mut String) {
+fn argument(kind: char, choice: u8, code: &mut InstructionSink<'_>) {
     let index = usize::from(choice) / 4;
-    let _ = match (kind, choice % 4) {
-        ('i', 0 | 1) => write!(text, "(i32.load (i32.const {}))", 1024 + index * 4),
-        ('i', 2) => write!(text, "(local.get 2)"),
-        ('i', _) => write!(text, "(i32.const {})", EDGES[index % EDGES.len()] as i32),
-        (_, 0) => write!(text, "(i64.const {})", (u64::from(choice) << 32 | 2048) as i64),
+    match (kind, choice % 4) {
+        ('i', 0 | 1) => code.i32_const(answer(index)).i32_load(PLAIN),
+        ('i', 2) => code.local_get(2),
+        ('i', _) => code.i32_const(EDGES[index % EDGES.len()] as i32),
+        (_, 0) => code.i64_const((u64::from(choice) << 32 | 2048) as i64),
         (_, 1) => {
             let wide =
                 u64::from(EDGES[index % EDGES.len()]) << 32 | u64::from(EDGES[(index / 3) % EDGES.len()]);
-            write!(text, "(i64.const {})", wide as i64)
+            code.i64_const(wide as i64)
         }
         _ => {
             let (start, len) = SPANS[index % SPANS.len()];
-            write!(text, "(i64.const {})", len << 32 | start)
+            code.i64_const((len << 32 | start) as i64)
         }
     };
 }
 
-fn module(mut data: &[u8]) -> Option<Vec<u8>> {
-    let mut steps: [String; STEPS] = Default::default();
+/// Where the answer to a call is kept.
+fn answer(call: usize) -> i32 {
+    1024 + call as i32 * 4
+}
+
+const PLAIN: MemArg = MemArg { offset: 0, align: 0, memory_index: 0 };
+
+fn types(letters: &str) -> Vec<ValType> {
+    letters.chars().map(|c| if c == 'i' { ValType::I32 } else { ValType::I64 }).collect()
+}
+
+fn imported(name: &str) -> u32 {
+    FUNCTIONS.iter().position(|function| function.0 == name).map_or(0, |at| at as u32)
+}
+
+/// The functions of each step of the guest's life, and the callback, filled with the calls that `data` says.
+fn steps(mut data: &[u8]) -> [Function; STEPS] {
+    let mut steps: [Function; STEPS] = std::array::from_fn(|step| {
+        // The callback has three parameters; the others get as many locals, as calls may name the third.
+        Function::new(if step == STEPS - 1 { vec![] } else { vec![(3, ValType::I32)] })
+    });
+    // It begins with a subscription, so that there are events.
+    let mut begin = steps[0].instructions();
+    begin.i64_const(6 << 32).call(imported("getDataSource")).i32_const(1).i32_const(0).i64_const(0);
+    begin.call(imported("dataSourceSubscribe")).drop();
     for at in 0..MAX_CALLS {
         let Some((&[function, step], rest)) = data.split_first_chunk() else { break };
         data = rest;
-        let (name, arguments, result) = FUNCTIONS[usize::from(function) % FUNCTIONS.len()];
-        let step = &mut steps[usize::from(step) % STEPS];
-        let mut call = format!("(call ${name}");
+        let index = usize::from(function) % FUNCTIONS.len();
+        let (_, arguments, result) = FUNCTIONS[index];
+        let mut code = steps[usize::from(step) % STEPS].instructions();
+        if !result.is_empty() {
+            code.i32_const(answer(at));
+        }
         for kind in arguments.chars() {
             let (choice, rest) = data.split_first().unwrap_or((&0, &[]));
             data = rest;
-            argument(kind, *choice, &mut call);
+            argument(kind, *choice, &mut code);
         }
-        call.push(')');
-        let place = 1024 + at * 4;
-        let _ = match result {
-            "i" => write!(step, "(i32.store (i32.const {place}) {call})"),
-            "l" => write!(step, "(i64.store (i32.const {place}) {call})"),
-            _ => write!(step, "{call}"),
+        code.call(index as u32);
+        match result {
+            "i" => code.i32_store(PLAIN),
+            "l" => code.i64_store(PLAIN),
+            _ => &mut code,
         };
     }
-    let types =
-        |text: &str| -> String { text.chars().map(|c| if c == 'i' { " i32" } else { " i64" }).collect() };
-    let mut text = String::from("(module ");
-    for (name, arguments, result) in FUNCTIONS {
-        let result = if result.is_empty() { String::new() } else { format!("(result{})", types(result)) };
-        let _ =
-            write!(text, "(import \"ig\" \"{name}\" (func ${name} (param{}) {result}))", types(arguments));
+    for step in &mut steps {
+        step.instructions().i32_const(0).end();
     }
-    let _ = write!(
-        text,
-        "(memory (export \"memory\") 1) (data (i32.const 0) \"{TEXTS}\")
-         (func (export \"gadgetAPIVersion\") (result i64) (i64.const 1))
-         (func (export \"igxHost\"))"
-    );
-    let life = ["gadgetInit", "gadgetPreStart", "gadgetStart", "gadgetStop", "gadgetPostStop"];
-    for (name, calls) in life.iter().zip(&steps) {
-        // Each begins with a subscription, and with locals where the event's handle is looked for.
-        let begin = "(drop (call $dataSourceSubscribe (call $getDataSource (i64.const 0x600000000))
-            (i32.const 1) (i32.const 0) (i64.const 0)))";
-        let begin = if *name == "gadgetInit" { begin } else { "" };
-        let _ = write!(
-            text,
-            "(func (export \"{name}\") (result i32) (local i32 i32 i32) {begin} {calls} (i32.const 0))"
-        );
-    }
-    let _ = write!(
-        text,
-        "(func (export \"igxDataSourceCallback\") (param i64 i32 i32) (result i32) {} (i32.const 0)))",
-        steps[STEPS - 1]
-    );
-    wat::parse_str(&text).ok()
+    steps
 }
 
-fuzz_target!(|data: &[u8]| {
-    if let Some(module) = module(data) {
-        guest::live(&module);
+fn module(data: &[u8]) -> Vec<u8> {
+    let (mut signatures, mut imports) = (TypeSection::new(), ImportSection::new());
+    for (at, (name, arguments, result)) in FUNCTIONS.into_iter().enumerate() {
+        signatures.ty().function(types(arguments), types(result));
+        imports.import("ig", name, EntityType::Function(at as u32));
     }
-});
+    let (mut functions, mut exports, mut code) =
+        (FunctionSection::new(), ExportSection::new(), CodeSection::new());
+    let mut define = |name: &str, arguments: &str, result: &str, body: &Function| {
+        let at = FUNCTIONS.len() as u32 + functions.len();
+        signatures.ty().function(types(arguments), types(result));
+        functions.function(at);
+        exports.export(name, ExportKind::Func, at);
+        code.function(body);
+    };
+    let mut version = Function::new([]);
+    version.instructions().i64_const(1).end();
+    define("gadgetAPIVersion", "", "l", &version);
+    let mut told = Function::new([]);
+    told.instructions().end();
+    define("igxHost", "", "", &told);
+    let life = ["gadgetInit", "gadgetPreStart", "gadgetStart", "gadgetStop", "gadgetPostStop"];
+    for (name, body) in life.into_iter().zip(&steps(data)) {
+        define(name, "", "i", body);
+    }
+    let [.., callback] = &steps(data);
+    define("igxDataSourceCallback", "lii", "i", callback);
+    exports.export("memory", ExportKind::Memory, 0);
+
+    let mut memory = MemorySection::new();
+    memory.memory(MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut texts = DataSection::new();
+    texts.active(0, &ConstExpr::i32_const(0), TEXTS.bytes());
+    let mut module = Module::new();
+    module.section(&signatures).section(&imports).section(&functions).section(&memory);
+    module.section(&exports).section(&code).section(&texts);
+    module.finish()
+}
+
+fuzz_target!(|data: &[u8]| guest::live(&module(data)));

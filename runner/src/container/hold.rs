@@ -250,7 +250,10 @@ impl Starts {
     fn is_full(&self, id: &str) -> bool {
         let full = self.pending.len() >= MAX_PENDING;
         if full {
-            tracing::warn!(id, "too many containers start at once: this one is not held");
+            if self.unheld.count() == 0 {
+                tracing::warn!("too many containers start at once: not all of them are held");
+            }
+            tracing::debug!(id, "not held");
             self.unheld.add(1);
         }
         full

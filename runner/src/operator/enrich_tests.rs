@@ -207,7 +207,7 @@ fn a_process_is_asked_about_where_the_event_has_no_control_group() {
         .done();
     let known = Arc::new(Known::default());
     known.containers.lock().unwrap().push((1, 10, container("one")));
-    let lookup = Lookup(known.clone(), ContainerFields::default());
+    let lookup = Lookup(known, ContainerFields::default());
     let mut enrich = Enrich::attach(&mut ds, &Place::Host, Box::new(lookup)).unwrap();
     let event = |mntns: u64, pid: u32| (mntns.to_ne_bytes(), pid.to_ne_bytes());
     for (mntns, pid, expected) in

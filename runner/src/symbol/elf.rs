@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Most bytes of one table.
-const MAX_TABLE: u64 = 256 << 20;
+const MAX_TABLE: u64 = 64 << 20;
 
 /// `PT_LOAD`: a part of the file that is mapped.
 const LOAD: u32 = 1;
@@ -250,6 +250,7 @@ impl Functions {
 }
 
 #[cfg(test)]
+#[allow(unsafe_code, reason = "a function whose name is the same in the file, and a probe at it")]
 mod tests {
     use std::io::Write;
 
@@ -260,7 +261,6 @@ mod tests {
     /// A function to be found in the program of this test.
     #[unsafe(no_mangle)]
     #[inline(never)]
-    #[allow(unsafe_code, reason = "a name that is the same in the file")]
     extern "C" fn igx_test_of_names(number: u64) -> u64 {
         std::hint::black_box(number).wrapping_mul(3)
     }

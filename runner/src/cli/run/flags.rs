@@ -9,22 +9,15 @@ use gadget::object::ParamType;
 use super::{
     super::{containers, ig, images, registry},
     arrays,
+    choices::{FIELDS_HELP, fields_help, fields_of, output_help},
 };
-use crate::{
-    datasource::{DataSource, Kind, Scalar},
-    instance::Param,
-    operator::format::Times,
-    output::Mode,
-};
+use crate::{datasource::DataSource, instance::Param, operator::format::Times};
 
 const CONTAINERS: &str = containers::HEADING;
 pub(super) const OUTPUT: &str = "Output";
 const IMAGES: &str = "Images";
 const GADGET: &str = "This gadget";
 const FILTERS: &str = "Filters";
-
-const FIELDS_HELP: &str =
-    "Fields to show, also in JSON and YAML: a,b replaces them, +a adds one, -b leaves one out";
 
 /// The command as far as it is the same for every gadget.
 pub(crate) fn command() -> Command {
@@ -231,61 +224,6 @@ fn param_arg(param: &Param) -> Arg {
     if param.possible_values.is_empty() { arg } else { arg.value_parser(param.possible_values.clone()) }
 }
 
-/// What there is to choose modes from.
-fn output_help(sources: &[DataSource]) -> String {
-    let mut help = "How events are written".to_owned();
-    if sources.len() > 1 {
-        help.push_str(", each data source its own way as in DS:MODE,DS:MODE");
-    }
-    let modes: Vec<Vec<String>> = sources.iter().map(Mode::names_of).collect();
-    let say = |modes: &[String]| {
-        let default = modes.first().map(String::as_str).unwrap_or_default();
-        format!("[default: {default}] [possible values: {}]", modes.join(", "))
-    };
-    match modes.first() {
-        Some(first) if modes.iter().all(|modes| modes == first) => help.push_str(&format!(" {}", say(first))),
-        _ => {
-            for (source, modes) in sources.iter().zip(&modes) {
-                help.push_str(&format!("; {} {}", source.name, say(modes)));
-            }
-        }
-    }
-    help
-}
-
-/// How to choose fields.
-fn fields_help(several: bool) -> String {
-    let of_several = if several { "; several data sources as in DS:a,b;DS:c" } else { "" };
-    format!("{FIELDS_HELP}{of_several} [default: those with a star in the list at the end]")
-}
-
-/// What there is to choose fields from: names, types, and what they mean.
-fn fields_of(source: &DataSource, several: bool) -> String {
-    let visible = source.visible();
-    let hidden = source.with_value().filter(|id| !visible.contains(id) && source.is_leaf(*id));
-    let of = if several { format!(" of {}", source.name) } else { String::new() };
-    let mut text = format!("Fields{of}, those that are shown by default with a star:\n");
-    for id in visible.iter().copied().chain(hidden) {
-        let field = &source.fields[id];
-        let star = if visible.contains(&id) { '*' } else { ' ' };
-        let (name, kind) = (source.short_name(id), type_name(field.kind));
-        let about = field.annotations.get("description").unwrap_or_default();
-        text.push_str(format!("  {star} {name:<30} {kind:<8} {about}").trim_end());
-        text.push('\n');
-    }
-    text.push('\n');
-    text
-}
-
-fn type_name(kind: Kind) -> String {
-    let name = match kind.scalar {
-        Scalar::String | Scalar::CString => "text".to_owned(),
-        Scalar::Invalid => "bytes".to_owned(),
-        other => format!("{other:?}").to_lowercase(),
-    };
-    if kind.array { format!("{name}[]") } else { name }
-}
-
 /// The filter rules that were given, by data source.
 ///
 /// # Errors
@@ -368,70 +306,11 @@ fn switch(name: &str, heading: &'static str, help: &str) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::datasource::{Scalar, SourceKind, sample};
-
-    fn two() -> [DataSource; 2] {
-        let mut other = DataSource::new("start", SourceKind::Single);
-        other.add_slot_field(None, "exit", Scalar::String, 0);
-        [sample::sni(), other]
-    }
+    use super::{super::choices::tests::two, *};
 
     fn rules(sources: &[DataSource], line: &str) -> Result<BTreeMap<String, String>, String> {
         let matches = command_for("", sources, &[]).try_get_matches_from(line.split(' '));
         filters(sources, &matches.map_err(|e| e.to_string())?).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn help_tells_what_fields_there_are() {
-        let sources = two();
-        insta::assert_snapshot!(fields_of(&sources[0], false), @"
-        Fields, those that are shown by default with a star:
-          * runtime.containerName          text
-          * comm                           text     Process name
-          * pid                            uint32   Process ID
-          * tid                            uint32   Thread ID
-          * name                           text
-            timestamp_raw                  uint64   Microseconds since Unix epoch
-            netns_id                       uint32   Network namespace ID
-            proc.mntns_id                  uint64   Mount namespace ID
-            proc.creds.uid                 uint32   User ID
-            proc.creds.gid                 uint32   Group ID
-            proc.parent.comm               text     Parent process name
-            proc.parent.pid                uint32   Parent process ID
-            proc.parent.tid                uint32   Parent thread ID
-            k8s.node                       text
-            k8s.namespace                  text
-            k8s.podName                    text
-            k8s.containerName              text
-            k8s.hostnetwork                bool
-            k8s.podLabels                  text
-            k8s.owner.kind                 text
-            k8s.owner.name                 text
-            runtime.runtimeName            text
-            runtime.containerId            text
-            runtime.containerPid           uint32
-            runtime.containerImageName     text
-            runtime.containerImageDigest   text
-            runtime.containerStartedAt     int64
-            timestamp                      text     Microseconds since Unix epoch
-            proc.creds.user                text
-            proc.creds.group               text
-        ");
-        insta::assert_snapshot!(fields_of(&sources[1], true), @"
-            Fields of start, those that are shown by default with a star:
-              * exit                           text
-            ");
-        assert!(fields_help(true).contains("; several data sources as in DS:a,b;DS:c ["));
-    }
-
-    #[test]
-    fn help_tells_what_modes_there_are() {
-        let mut sources = two();
-        insta::assert_snapshot!(output_help(&sources[..1]), @"How events are written [default: columns] [possible values: columns, json, jsonpretty, yaml, none]");
-        insta::assert_snapshot!(output_help(&sources), @"How events are written, each data source its own way as in DS:MODE,DS:MODE [default: columns] [possible values: columns, json, jsonpretty, yaml, none]");
-        sources[1].annotations.insert("cli.supported-output-modes".into(), "raw".into());
-        insta::assert_snapshot!(output_help(&sources), @"How events are written, each data source its own way as in DS:MODE,DS:MODE; sni [default: columns] [possible values: columns, json, jsonpretty, yaml, none]; start [default: raw] [possible values: raw, none]");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod arrays;
+mod choices;
 mod complete;
 mod display;
 mod flags;

@@ -11,7 +11,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
@@ -47,7 +47,14 @@ impl State {
             let path = super::bundle::path_of(std::os::fd::AsFd::as_fd(&folder))?;
             // Not opened as a fifo, which would be taken for the partner that its other end waits for.
             let fifo = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(entry.path()).ok()?;
-            fifo.metadata().ok().filter(|metadata| metadata.file_type().is_fifo())?;
+            let opened = fifo.metadata().ok().filter(|metadata| metadata.file_type().is_fifo())?;
+            // By its path the folder may be that of a later start with the same identifier. Its fifo would not be
+            // exempt from the events, and to take one for a fifo opens it: the container would start too early.
+            let present =
+                fs::symlink_metadata(format!("/proc/self/fd/{}/{FIFO}", folder.as_raw_fd())).ok()?;
+            if (present.dev(), present.ino()) != (opened.dev(), opened.ino()) {
+                return None;
+            }
             Some(Self { id: id.to_owned(), runtime, folder, fifo, path })
         })
     }
@@ -58,8 +65,10 @@ impl State {
             && path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"state"))
     }
 
+    /// Whether both are the same start: a later one makes the folder anew, under the same name.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.path == other.path
+        let inode = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        self.path == other.path && inode(&self.folder) == inode(&other.folder)
     }
 
     /// Has whoever opens a file in the folder wait for an answer from `group`.

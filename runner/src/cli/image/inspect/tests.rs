@@ -75,6 +75,7 @@ fn charts_of_our_own_gadget() {
     ig_trace_sni -- "Lookup" --> gadget_mntns_filter_map
     ig_trace_sni -- "Lookup" --> gadget_sockets
     ig_trace_sni -- "Lookup" --> gadget_unowned
+    ig_trace_sni -- "Lookup" --> igx_containers
     ig_trace_sni -- "Lookup" --> igx_sockets
     ig_trace_sni -- "Lookup" --> sni_datagram
     ig_trace_sni -- "Lookup" --> sni_flows
@@ -86,6 +87,7 @@ fn charts_of_our_own_gadget() {
     ig_trace_sni -- "Lookup+Update" --> sni_sightings
     ig_trace_sni -- "Lookup+Update+Delete" --> sni_flow_index
     ig_trace_sni["ig_trace_sni"]
+    igx_containers[("igx_containers")]
     igx_sockets[("igx_sockets")]
     sni_datagram[("sni_datagram")]
     sni_flow_index[("sni_flow_index")]
