@@ -75,8 +75,9 @@ impl Crowd {
         let folder = TempDir::with_prefix_in("igx-bench", "/dev/shm").unwrap();
         let each = CONTAINERS / NETWORKS;
         // The shell of each network says the numbers of its containers.
-        let script =
-            format!("for i in $(seq {each}); do unshare -m sleep 100000 >/dev/null & echo $!; done; exec >&-; wait");
+        let script = format!(
+            "for i in $(seq {each}); do unshare -m sleep 100000 >/dev/null & echo $!; done; exec >&-; wait"
+        );
         let mut crowd = Self { folder, shells: Vec::new(), networks: Vec::new() };
         let mut containers = Vec::new();
         for _ in 0..NETWORKS {
