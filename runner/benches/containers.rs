@@ -155,7 +155,8 @@ fn start(mut command: Command) -> (Child, f64) {
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut all = Vec::new();
     loop {
-        let line = said.next().unwrap_or_else(|| panic!("it ended: {all:#?}")).unwrap();
+        let Some(line) = said.next() else { panic!("it ended, {:?}: {all:#?}", child.wait()) };
+        let line = line.unwrap();
         if line.contains("running...") {
             let took = began.elapsed().as_secs_f64() * 1e3;
             // Nobody may stop reading, or it would have to wait.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tells of each connect(2) over IPv4 by every kind of probe: one event from each. The function is
- * called through a pointer, so no compiler puts it into another one. Of each getpgid(3), too, by the
- * probes in a library.
+ * called through a pointer, so no compiler puts it into another one. Of each getpgid(3), too, by
+ * the probes in a library.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
