@@ -11,7 +11,8 @@ mod guest;
 use libfuzzer_sys::fuzz_target;
 use wasm_encoder::{
     CodeSection, ConstExpr, DataSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
-    ImportSection, InstructionSink, MemArg, MemorySection, MemoryType, Module, TypeSection, ValType,
+    ImportSection, InstructionSink, MemArg, MemArgTarget, MemorySection, MemoryType, Module, TypeSection,
+    ValType,
 };
 
 /// Functions of the guest API with the types of their arguments and results: a number of 32 or 64 bits.
@@ -99,7 +100,7 @@ fn answer(call: usize) -> i32 {
     1024 + call as i32 * 4
 }
 
-const PLAIN: MemArg = MemArg { offset: 0, align: 0, memory_index: 0 };
+const PLAIN: MemArg = MemArg { offset: 0, align: 0, target: MemArgTarget::Memory(0), ordering: None };
 
 fn types(letters: &str) -> Vec<ValType> {
     letters.chars().map(|c| if c == 'i' { ValType::I32 } else { ValType::I64 }).collect()
