@@ -29,7 +29,7 @@ SCRIPTS := $(shell grep -lsE '^\#!.*sh$$' .ci/run scripts/*)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build dist run test test-kernels bench image runner-image push sign install mutants fuzz lint fmt deny need-root
+.PHONY: help setup build dist run test test-dist test-kernels bench image runner-image push sign install mutants fuzz lint fmt deny need-root
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ test: need-root ## Run every test that this machine can run
 	$(RUST) cargo test --workspace --locked --no-run
 	$(RUST) cargo build --workspace --locked
 	$(RUST) --root cargo test --workspace --locked $(ARGS)
+
+test-dist: need-root dist ## Run the end-to-end tests with dist/igx, which has another C library and allocator
+	@scripts/peers
+	IGX_BINARY=$(CURDIR)/dist/igx $(RUST) --root cargo test --package runner --test e2e --locked $(ARGS)
 
 test-kernels: ## Run what depends on the kernel on others, in machines of their own; takes KERNELS="5.10 6.12"
 	@scripts/setup build vm

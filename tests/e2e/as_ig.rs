@@ -9,13 +9,13 @@ use std::{
 
 use serde_json::Value;
 
-use super::support::{Igx, with_trace_files};
+use super::support::{Igx, binary, with_trace_files};
 
 /// The program by another name.
 fn named(igx: &Igx, name: &str) -> PathBuf {
     let link = igx.home.path().join(name);
     if !link.exists() {
-        symlink(env!("CARGO_BIN_EXE_igx"), &link).unwrap();
+        symlink(binary(), &link).unwrap();
     }
     link
 }
@@ -101,7 +101,7 @@ fn mistakes_end_as_upstreams_do() {
         assert!(said.starts_with(&format!("Error: {name}: igx is no client of a daemon yet")), "{said}");
     }
     let other = igx.home.path().join("other");
-    fs::copy(env!("CARGO_BIN_EXE_igx"), &other).unwrap();
+    fs::copy(binary(), &other).unwrap();
     let output = Command::new(&other).args(["--as", "ig", "--nosuch"]).output().unwrap();
     assert_eq!(end(&output), (Some(1), "Error: unknown flag: --nosuch\n".into()));
 }

@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::{Igx, wait_until};
+use crate::support::{Igx, binary, wait_until};
 
 /// A gadget as `image new` starts it.
 fn demo(igx: &Igx) -> PathBuf {
@@ -152,7 +152,7 @@ fn follow(igx: &Igx, readme: &str, heading: &str) -> String {
     let script: Vec<_> = lines.take_while(|line| line.starts_with("    ")).collect();
     let bin = igx.home.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    let igx_command = format!("exec {} --store {} \"$@\"", env!("CARGO_BIN_EXE_igx"), igx.store().display());
+    let igx_command = format!("exec {} --store {} \"$@\"", binary(), igx.store().display());
     for (name, text) in [("igx", igx_command.as_str()), ("sudo", "exec \"$@\"")] {
         fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();

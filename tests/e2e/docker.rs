@@ -81,7 +81,7 @@ impl Docker {
             done
             tar -C "$root" -c . ; rm -rf "$root""#;
         let mut tar = Command::new("sh");
-        let tar = tar.args(["-c", build]).env("IGX", env!("CARGO_BIN_EXE_igx"));
+        let tar = tar.args(["-c", build]).env("IGX", super::support::binary());
         let mut tar = tar.stdout(Stdio::piped()).spawn().unwrap();
         let mut import = self.command(&["import", "-", "tls-client:1"]);
         let imported = import.stdin(tar.stdout.take().unwrap()).output().unwrap();

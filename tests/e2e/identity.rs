@@ -132,7 +132,7 @@ fn privileges() -> &'static [&'static str] {
 #[test]
 fn igx_in_a_container_sees_the_host() {
     let docker = Docker::start();
-    let binary = format!("{}:/igx:ro", env!("CARGO_BIN_EXE_igx"));
+    let binary = format!("{}:/igx:ro", super::support::binary());
     let before = docker.idle("identity-before");
     let observer = [
         &["run", "--rm", "--name", "identity-observer", "--pid=host", "-v", "/:/host", "-v", &binary],

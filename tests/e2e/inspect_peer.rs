@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::Igx;
+use crate::support::{Igx, binary};
 
 /// Guests in Go tell their version only to a host that starts their runtime.
 const LEFT_OUT: [&str; 1] = ["wasm.gadgetAPIVersion"];
@@ -63,7 +63,7 @@ fn each_image(mut compare: impl FnMut(&str, &dyn Fn(&[&str]) -> (String, String)
         ig(&peer, &state, &["image", "import", tar.to_str().unwrap()]);
         compare(name, &|args| {
             let theirs = [&["image", "inspect", name, "--verify-image=false"], args].concat();
-            let ours = Command::new(env!("CARGO_BIN_EXE_igx"))
+            let ours = Command::new(binary())
                 .arg("--store")
                 .arg(state.join("oci-store"))
                 .args(["image", "inspect", name])

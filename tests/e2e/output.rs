@@ -103,7 +103,7 @@ fn a_quiet_run_says_nothing() {
 
 /// Runs `igx` on a terminal of so many columns, and returns all that came there.
 fn on_terminal(igx: &Igx, columns: u16, flags: &str) -> String {
-    let binary = env!("CARGO_BIN_EXE_igx");
+    let binary = super::support::binary();
     let store = igx.store();
     let line = format!(
         "stty cols {columns}; {binary} --store {} run trace_files --verify-image=false {flags} -- cat /nonexistent 2>/dev/null",
@@ -155,7 +155,7 @@ fn a_disk_that_is_full_is_an_error_and_a_closed_pipe_is_none() {
 /// What bash would offer behind this line.
 fn completed(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
-    let output = Command::new(env!("CARGO_BIN_EXE_igx"))
+    let output = Command::new(super::support::binary())
         .env("_IGX_COMPLETE", "bash")
         .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string())
         .env("_CLAP_IFS", "\n")

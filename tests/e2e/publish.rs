@@ -24,7 +24,7 @@ fn tree() -> PathBuf {
 /// `make` with the `igx` under test, its store, and a folder of its own for what is handed out.
 fn make(igx: &Igx, arguments: &[&str]) -> Command {
     let mut make = Command::new("make");
-    let binary = format!("IGX={} --store {}", env!("CARGO_BIN_EXE_igx"), igx.store().display());
+    let binary = format!("IGX={} --store {}", super::support::binary(), igx.store().display());
     let dist = format!("DIST={}", igx.home.path().join("dist").display());
     make.arg("-C").arg(tree()).args([&binary, &dist]).args(arguments).stdin(Stdio::null());
     // Run by `make test`, it is not that make's child.

@@ -3,13 +3,14 @@
 use std::{
     io::{BufRead, BufReader},
     net::TcpStream,
+    os::unix::process::CommandExt,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Igx, PATIENCE, Process, client_hello, send, wait_until};
+use crate::support::{Igx, PATIENCE, Process, Running, client_hello, send, wait_until};
 
 /// Listens on a port that it shares, says which and then each peer's port whose connection it accepted.
 const SHARER: &str = "
@@ -187,7 +188,11 @@ fn a_stopped_igx_delays_starts_for_its_deadline_and_goes_on_after() {
     let bundle = bundle();
     let igx = Igx::new();
     for signal in [Signal::SIGSTOP, Signal::SIGTSTP] {
-        let run = igx.run(&["trace_sni", "--host", "-o", "json"]);
+        let mut command = igx.command(&["-v", "run", "trace_sni", "--host", "-o", "json"]);
+        // As a shell does: a group that no parent of its session watches is deaf to Ctrl-Z.
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut run = Running::start(&mut command);
+        run.wait_for_said("running...");
         run.signal(signal);
         wait_until("stop", || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", run.pid())).unwrap();

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
+        LazyLock,
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, channel},
     },
@@ -38,6 +39,14 @@ pub(crate) struct Igx {
     pub(crate) home: TempDir,
 }
 
+/// The program that is tested: what was built with the tests, or what `IGX_BINARY` names.
+pub(crate) fn binary() -> &'static str {
+    static BINARY: LazyLock<String> = LazyLock::new(|| {
+        std::env::var("IGX_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_igx").to_owned())
+    });
+    &BINARY
+}
+
 impl Igx {
     pub(crate) fn new() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "end-to-end tests need root: run 'sudo make test'");
@@ -49,7 +58,7 @@ impl Igx {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_igx"));
+        let mut command = Command::new(binary());
         command.arg("--store").arg(self.store()).args(args).stdin(Stdio::null());
         command
     }
@@ -59,7 +68,7 @@ impl Igx {
         let (home, theirs) = (self.home.path(), self.theirs());
         let binary = home.join("igx");
         if !binary.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_igx"), &binary).unwrap();
+            fs::copy(self::binary(), &binary).unwrap();
             fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
             fs::create_dir(&theirs).unwrap();
             chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();

@@ -14,8 +14,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::sys::fanotify::{Fanotify, MarkFlags, MaskFlags};
+use nix::sys::stat::Mode;
 
 use super::bundle::is_container_id;
 use crate::container::namespace;
@@ -45,8 +46,7 @@ impl State {
             let named = format!("/proc/{pid}/root{}", fifo_path.parent()?.display());
             let folder = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(named).ok()?;
             let path = super::bundle::path_of(std::os::fd::AsFd::as_fd(&folder))?;
-            // Not opened as a fifo, which would be taken for the partner that its other end waits for.
-            let fifo = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(entry.path()).ok()?;
+            let fifo = place_of(&entry.path())?;
             let opened = fifo.metadata().ok().filter(|metadata| metadata.file_type().is_fifo())?;
             // By its path the folder may be that of a later start with the same identifier. Its fifo would not be
             // exempt from the events, and to take one for a fifo opens it: the container would start too early.
@@ -87,6 +87,12 @@ impl State {
         // The mark is gone already if the folder is; that on the fifo keeps nobody waiting and goes with it.
         let _ = group.mark(MarkFlags::FAN_MARK_REMOVE, EVENTS, &self.folder, None::<&Path>);
     }
+}
+
+/// A file's place, which is not opened: to open a fifo is to be the partner that its other end waits for.
+fn place_of(path: &Path) -> Option<File> {
+    // Not by OpenOptions: with musl it takes this flag for a mode of access, leaves it out, and opens the fifo.
+    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok().map(File::from)
 }
 
 /// The first process of the container that process `pid` makes: its child in another mount namespace.
@@ -155,8 +161,8 @@ mod tests {
             assert!(State::of_caller(own).is_none());
         }
         fs::remove_file(&path).unwrap();
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let _open = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let _open = place_of(&path).unwrap();
         let state = State::of_caller(own).unwrap();
         assert_eq!((state.id.as_str(), state.runtime), ("c1", "runc"));
         assert!(state.is_new_state(&folder.join("state-1234")));
