@@ -1,6 +1,6 @@
 //! The main job: host names with their processes, on this host.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -194,9 +194,10 @@ fn a_hello_that_is_split_tells_all_of_its_fields() {
 fn a_thousand_connections_whose_hellos_are_split_at_once_are_all_found() {
     const CONNECTIONS: usize = 1_000;
     let own = std::process::id().to_string();
-    // Two descriptors each; the usual limit is less.
-    let raised = Command::new("prlimit").args(["--pid", &own, "--nofile=8192:"]).status().unwrap();
-    assert!(raised.success());
+    // Two descriptors each; the usual limit is less, and sometimes the most that may be had.
+    let raise =
+        |limit| Command::new("prlimit").args(["--pid", &own, limit]).stderr(Stdio::null()).status().unwrap();
+    assert!(raise("--nofile=8192:").success() || raise("--nofile=8192").success());
     let igx = Igx::new();
     let mut run =
         igx.run(&["trace_sni", "--host", "-o", "json", "--pid", &own, "-F", "name~at-once.example"]);

@@ -13,7 +13,7 @@ use crate::{
         format::{Format, Times},
         limit::Limit,
         sort::Sort,
-        stack::{NoStacks, Stack},
+        stack::{KernelStacks, NoStacks, Stack},
         users::Users,
     },
 };
@@ -69,14 +69,15 @@ pub(super) fn enrich(source: &Source, metadata: &Metadata, given: Given<'_>) -> 
     };
     let enums = named_enums(&data, &source.enums, given.kernel_types);
     add(0, Enums::attach(&mut data, enums));
-    let stacks = match given.stacks {
-        Some(stacks) => Stack::attach(&mut data, stacks),
-        None => Stack::attach(&mut data, NoStacks),
-    };
-    add(100, stacks);
+    let kernel_stacks = KernelStacks::attach(&mut data);
     add(-1, Enrich::attach(&mut data, &Place::Host, given.containers));
     add(0, Format::attach(&mut data, given.times));
     add(5, Users::attach(&mut data, &host::root()));
+    let stacks = match given.stacks {
+        Some(stacks) => Stack::attach(&mut data, kernel_stacks, stacks),
+        None => Stack::attach(&mut data, kernel_stacks, NoStacks),
+    };
+    add(100, stacks);
     data.describe_added(source.data.fields.len(), metadata);
     (data, operators)
 }

@@ -47,6 +47,17 @@ pub struct UserStack {
     pub program: u32,
 }
 
+/// Where the kernel's stacks become text.
+pub struct KernelStacks(Vec<(Accessor, usize)>);
+
+impl KernelStacks {
+    /// Adds a field of text beside each. A step of its own, as upstream's order of fields has other operators' between
+    /// these and those of user stacks.
+    pub fn attach(ds: &mut DataSource) -> Self {
+        Self(tagged(ds, KERNEL).into_iter().filter_map(|id| attach_kernel(ds, id)).collect())
+    }
+}
+
 /// The operator that writes stacks.
 pub struct Stack<S> {
     stacks: S,
@@ -63,9 +74,12 @@ struct User {
 }
 
 impl<S: Stacks + 'static> Stack<S> {
-    /// Adds text to every stack. `None` if there is none.
-    pub fn attach(ds: &mut DataSource, stacks: S) -> Option<Box<dyn Operator>> {
-        let kernel: Vec<_> = tagged(ds, KERNEL).into_iter().filter_map(|id| attach_kernel(ds, id)).collect();
+    /// Adds text to every user stack. `None` if there is no stack of either kind.
+    pub fn attach(
+        ds: &mut DataSource,
+        KernelStacks(kernel): KernelStacks,
+        stacks: S,
+    ) -> Option<Box<dyn Operator>> {
         let user: Vec<_> = tagged(ds, USER).into_iter().filter_map(|id| attach_user(ds, id)).collect();
         if kernel.is_empty() && user.is_empty() {
             return None;
@@ -91,6 +105,9 @@ fn attach_user(ds: &mut DataSource, id: FieldId) -> Option<User> {
     let slots = ["addresses", "buildid", "symbols"].map(|name| {
         let slot = ds.slots;
         ds.add_slot_field(Some(id), name, Scalar::String, 0);
+        if let Some(field) = ds.fields.last_mut() {
+            field.tags = vec![format!("name:{name}"), "operator:ustack".to_owned()];
+        }
         slot
     });
     let added = ds.fields.len() - slots.len()..ds.fields.len();
@@ -170,7 +187,8 @@ mod tests {
 
     fn shown(kern: u32, stack: u32, process: u32) -> [String; 4] {
         let mut ds = source();
-        let mut operator = Stack::attach(&mut ds, Telling).unwrap();
+        let kernel = KernelStacks::attach(&mut ds);
+        let mut operator = Stack::attach(&mut ds, kernel, Telling).unwrap();
         let number = |n: u32| n.to_ne_bytes();
         let (kern, stack, process, program) = (number(kern), number(stack), number(process), number(9));
         let data = bytes(
@@ -202,9 +220,12 @@ mod tests {
     #[test]
     fn only_the_kernels_functions_are_a_column() {
         let mut ds = source();
-        Stack::attach(&mut ds, NoStacks).unwrap();
+        let kernel = KernelStacks::attach(&mut ds);
+        Stack::attach(&mut ds, kernel, NoStacks).unwrap();
         let visible: Vec<_> = ds.visible().into_iter().map(|id| ds.fields[id].full_name.clone()).collect();
         assert_eq!(visible, ["kern"]);
-        assert!(Stack::attach(&mut Source::new("s").done(), NoStacks).is_none());
+        let mut ds = Source::new("s").done();
+        let kernel = KernelStacks::attach(&mut ds);
+        assert!(Stack::attach(&mut ds, kernel, NoStacks).is_none());
     }
 }
