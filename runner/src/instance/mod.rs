@@ -36,3 +36,4 @@ pub use pipeline::{Error as PrepareError, data_sources};
 pub use resolve::{Error as ResolveError, resolve};
 pub use run::{Arrays, Error, Loss, Notice, Options, Summary, run};
 pub use statistics::Statistics;
+pub(crate) use statistics::sources as statistics;

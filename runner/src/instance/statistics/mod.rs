@@ -64,7 +64,7 @@ impl Statistics {
 }
 
 /// The data sources that gadget.yaml asks for.
-pub(super) fn sources(metadata: &Metadata) -> Vec<Source> {
+pub(crate) fn sources(metadata: &Metadata) -> Vec<Source> {
     let asked = |kind: &Statistics| {
         let settings = metadata.operator.get(kind.operator());
         settings.and_then(|settings| settings.get("emitstats")).is_some_and(|emit| *emit == Value::Bool(true))

@@ -89,7 +89,7 @@ pub(super) fn all(image: &GadgetImage) -> Result<Vec<Source>> {
         }
         instance::Source { data, enums, origin: Origin::Buffer(stream.tracer.map.clone()) }
     });
-    let sources = sources.collect();
+    let sources = sources.chain(instance::statistics(&metadata)).collect();
     let gadget = Gadget::new(image.clone(), metadata, object, sources);
     let described = instance::data_sources(&gadget)?;
     let stream = |data: &DataSource| streams.iter().find(|stream| stream.tracer.name == data.name);
