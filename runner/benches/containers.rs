@@ -31,7 +31,7 @@ use nix::{
 };
 use runner::{
     container::namespace,
-    datasource::{DataSource, Event, Field, Kind, Place, Scalar, Slots, SourceKind},
+    datasource::{DataSource, Event, Field, Scalar, Slots, SourceKind},
     operator::{
         Verdict,
         enrich::{self, ContainerFields, ContainerLookup, Enrich, Gone},
@@ -258,18 +258,8 @@ impl ContainerLookup for Known {
 fn enrichment() {
     let mut source = DataSource::new("bench", SourceKind::Single);
     source.static_size = 8;
-    source.fields.push(Field {
-        name: "mntns_id".to_owned(),
-        full_name: "mntns_id".to_owned(),
-        parent: None,
-        kind: Kind { scalar: Scalar::Uint64, array: false },
-        place: Place::Static { offset: 0, size: 8 },
-        hidden: false,
-        unreferenced: false,
-        order: 0,
-        tags: vec!["type:gadget_mntns_id".to_owned()],
-        annotations: runner::datasource::Annotations::static_defaults(),
-    });
+    let tags = vec!["type:gadget_mntns_id".to_owned()];
+    source.fields.push(Field { tags, ..Field::at("mntns_id", Scalar::Uint64, 0, 8) });
     let text = |text: &str| -> Arc<str> { text.into() };
     let container = ContainerFields {
         runtime_name: text("containerd"),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use runner::{
-    datasource::{Annotations, DataSource, Field, Kind, Packet, Place, Scalar, Slots, SourceKind, Value},
+    datasource::{DataSource, Field, Packet, Scalar, Slots, SourceKind, Value},
     wasm::{Guest, Host, Level, Limits, Payload, Stage, merge_segments},
 };
 
@@ -53,18 +53,7 @@ const SIZE: usize = 176;
 fn source() -> DataSource {
     let mut source = DataSource::new("open", SourceKind::Single);
     source.static_size = SIZE;
-    source.fields.extend(FIELDS.map(|(name, scalar, offset, size)| Field {
-        name: name.to_owned(),
-        full_name: name.to_owned(),
-        parent: None,
-        kind: Kind { scalar, array: false },
-        place: Place::Static { offset, size },
-        hidden: false,
-        unreferenced: false,
-        order: 0,
-        tags: Vec::new(),
-        annotations: Annotations::static_defaults(),
-    }));
+    source.fields.extend(FIELDS.map(|(name, scalar, offset, size)| Field::at(name, scalar, offset, size)));
     source
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use runner::datasource::{Annotations, DataSource, Event, Field, Kind, Place, Scalar, Slots, SourceKind};
+use runner::datasource::{DataSource, Event, Field, Scalar, Slots, SourceKind};
 use runner::operator::enrich::{self, ContainerFields, ContainerLookup, Enrich, Gone};
 use runner::operator::expression::Expression;
 use runner::operator::filter::Filter;
@@ -67,16 +67,8 @@ fn source() -> DataSource {
     let mut ds = DataSource::new("open", SourceKind::Single);
     ds.static_size = SIZE;
     ds.fields.extend(FIELDS.map(|(name, scalar, offset, size, tag)| Field {
-        name: name.to_owned(),
-        full_name: name.to_owned(),
-        parent: None,
-        kind: Kind { scalar, array: false },
-        place: Place::Static { offset, size },
-        hidden: false,
-        unreferenced: false,
-        order: 0,
         tags: vec![format!("type:{tag}")],
-        annotations: Annotations::static_defaults(),
+        ..Field::at(name, scalar, offset, size)
     }));
     ds
 }

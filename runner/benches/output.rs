@@ -9,9 +9,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use runner::datasource::{
-    Annotations, DataSource, Event, Field, FieldId, Kind, Place, Scalar, Slot, Slots, SourceKind,
-};
+use runner::datasource::{DataSource, Event, Field, FieldId, Scalar, Slot, Slots, SourceKind};
 use runner::output::{Display, Mode, Terminal, View, Writer};
 use serde::Serialize;
 
@@ -71,21 +69,11 @@ struct Builder {
 impl Builder {
     fn add(&mut self, parent: FieldId, name: &str, scalar: Scalar, value: &[u8]) {
         let full_name = format!("{}.{name}", self.source.fields[parent].full_name);
-        let place = Place::Static { offset: self.data.len() as u32, size: value.len() as u32 };
+        let (offset, size) = (self.data.len() as u32, value.len() as u32);
         self.data.extend_from_slice(value);
         self.source.static_size = self.data.len();
-        self.source.fields.push(Field {
-            name: name.to_owned(),
-            full_name,
-            parent: Some(parent),
-            kind: Kind { scalar, array: false },
-            place,
-            hidden: false,
-            unreferenced: false,
-            order: 0,
-            tags: Vec::new(),
-            annotations: Annotations::static_defaults(),
-        });
+        let parent = Some(parent);
+        self.source.fields.push(Field { full_name, parent, ..Field::at(name, scalar, offset, size) });
     }
 }
 

@@ -3,10 +3,10 @@
 use std::{path::Path, sync::Arc};
 
 use runner::{
-    datasource::{Annotations, DataSource, Event, Field, FieldId, Kind, Place, Scalar, Slots, SourceKind},
+    datasource::{Annotations, DataSource, Event, Field, FieldId, Scalar, Slots, SourceKind},
     operator::{
         Operator,
-        enrich::{self, ContainerFields, ContainerLookup, Enrich, Gone},
+        enrich::{self, Enrich, NoContainers},
         format::Format,
         run,
         users::Users,
@@ -30,7 +30,7 @@ impl Pipeline {
     pub(crate) fn new(mode: Mode, columns: Option<u16>) -> Self {
         let mut source = source();
         let operators = [
-            Enrich::attach(&mut source, &enrich::Place::Host, Box::new(Nobody)),
+            Enrich::attach(&mut source, &enrich::Place::Host, Box::new(NoContainers)),
             Format::attach(&mut source, None),
             Users::attach(&mut source, Path::new("/")),
         ];
@@ -55,31 +55,6 @@ impl Pipeline {
         let mut event = Event { data: &self.data, slots: &mut self.slots };
         let _ = run(&mut self.operators, &mut event);
         self.writer.event(&event, out);
-    }
-}
-
-/// No event comes from a container.
-struct Nobody;
-
-impl ContainerLookup for Nobody {
-    fn generation(&self) -> u64 {
-        0
-    }
-
-    fn by_cgroup(&mut self, _: u64) -> Option<&ContainerFields> {
-        None
-    }
-
-    fn by_mntns(&mut self, _: u64) -> Option<&ContainerFields> {
-        None
-    }
-
-    fn by_process(&mut self, _: u32, _: u64) -> Result<Option<&ContainerFields>, Gone> {
-        Ok(None)
-    }
-
-    fn by_netns(&mut self, _: u32) -> Option<&ContainerFields> {
-        None
     }
 }
 
@@ -122,17 +97,8 @@ fn add(
     let mut annotations = Annotations::static_defaults();
     annotations.expand(template);
     let hidden = annotations.is_true("columns.hidden") || scalar == Scalar::Bytes;
-    source.fields.push(Field {
-        name: name.to_owned(),
-        full_name,
-        parent,
-        kind: Kind { scalar, array: false },
-        place: Place::Static { offset, size },
-        hidden,
-        unreferenced: false,
-        order: 0,
-        tags: vec![format!("type:gadget_{template}")],
-        annotations,
-    });
+    let tags = vec![format!("type:gadget_{template}")];
+    let field = Field::at(name, scalar, offset, size);
+    source.fields.push(Field { full_name, parent, hidden, tags, annotations, ..field });
     source.fields.len() - 1
 }

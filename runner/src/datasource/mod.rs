@@ -80,6 +80,22 @@ pub struct Field {
 }
 
 impl Field {
+    /// A field of the kernel's part that is part of no other: `size` bytes from `offset` on.
+    pub fn at(name: &str, scalar: Scalar, offset: u32, size: u32) -> Self {
+        Self {
+            name: name.to_owned(),
+            full_name: name.to_owned(),
+            parent: None,
+            kind: Kind { scalar, array: false },
+            place: Place::Static { offset, size },
+            hidden: false,
+            unreferenced: false,
+            order: 0,
+            tags: Vec::new(),
+            annotations: Annotations::static_defaults(),
+        }
+    }
+
     /// Whether the field has this tag.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|t| t == tag)

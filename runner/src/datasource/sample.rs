@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Annotations, DataSource, Event, Field, FieldId, Kind, Place, Scalar, Slot, Slots, SourceKind};
+use super::{DataSource, Event, Field, FieldId, Scalar, Slot, Slots, SourceKind};
 
 /// Adds a field of the kernel's part.
 pub(crate) fn add(
@@ -17,18 +17,7 @@ pub(crate) fn add(
         Some(p) => format!("{}.{name}", source.fields[p].full_name),
         None => name.to_owned(),
     };
-    source.fields.push(Field {
-        name: name.to_owned(),
-        full_name,
-        parent,
-        kind: Kind { scalar, array: false },
-        place: Place::Static { offset, size },
-        hidden: false,
-        unreferenced: false,
-        order: 0,
-        tags: Vec::new(),
-        annotations: Annotations::static_defaults(),
-    });
+    source.fields.push(Field { full_name, parent, ..Field::at(name, scalar, offset, size) });
     source.static_size = source.static_size.max((offset + size) as usize);
     source.fields.len() - 1
 }

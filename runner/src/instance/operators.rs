@@ -8,7 +8,7 @@ use crate::{
     datasource::{DataSource, EnumField, SourceKind, per_source},
     operator::{
         Operator,
-        enrich::{ContainerFields, ContainerLookup, Enrich, Gone, Place},
+        enrich::{ContainerLookup, Enrich, NoContainers, Place},
         enums::{self, Enums},
         format::{Format, Times},
         limit::Limit,
@@ -33,7 +33,7 @@ pub(super) struct Given<'a> {
 impl Given<'_> {
     /// What there is before a gadget is loaded.
     pub(super) fn nothing() -> Self {
-        Self { containers: Box::new(Nobody), stacks: None, kernel_types: None, times: None }
+        Self { containers: Box::new(NoContainers), stacks: None, kernel_types: None, times: None }
     }
 }
 
@@ -80,31 +80,6 @@ pub(super) fn enrich(source: &Source, metadata: &Metadata, given: Given<'_>) -> 
     add(100, stacks);
     data.describe_added(source.data.fields.len(), metadata);
     (data, operators)
-}
-
-/// Knows no container.
-struct Nobody;
-
-impl ContainerLookup for Nobody {
-    fn generation(&self) -> u64 {
-        0
-    }
-
-    fn by_cgroup(&mut self, _: u64) -> Option<&ContainerFields> {
-        None
-    }
-
-    fn by_mntns(&mut self, _: u64) -> Option<&ContainerFields> {
-        None
-    }
-
-    fn by_process(&mut self, _: u32, _: u64) -> Result<Option<&ContainerFields>, Gone> {
-        Ok(None)
-    }
-
-    fn by_netns(&mut self, _: u32) -> Option<&ContainerFields> {
-        None
-    }
 }
 
 /// The enum fields that get a text beside them: those whose text has a name. The kernel's own names of the values

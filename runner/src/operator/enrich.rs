@@ -64,6 +64,31 @@ pub trait ContainerLookup: Send {
 #[derive(Clone, Copy, Debug)]
 pub struct Gone;
 
+/// Knows no container.
+pub struct NoContainers;
+
+impl ContainerLookup for NoContainers {
+    fn generation(&self) -> u64 {
+        0
+    }
+
+    fn by_cgroup(&mut self, _: u64) -> Option<&ContainerFields> {
+        None
+    }
+
+    fn by_mntns(&mut self, _: u64) -> Option<&ContainerFields> {
+        None
+    }
+
+    fn by_process(&mut self, _: u32, _: u64) -> Result<Option<&ContainerFields>, Gone> {
+        Ok(None)
+    }
+
+    fn by_netns(&mut self, _: u32) -> Option<&ContainerFields> {
+        None
+    }
+}
+
 /// Where events come from, and so which fields are worth a column.
 #[derive(Clone, Debug)]
 pub enum Place {

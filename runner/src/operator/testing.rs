@@ -1,8 +1,8 @@
 //! Data sources and events for the tests of operators.
 
-use gadget::object::{Kind, Scalar};
+use gadget::object::Scalar;
 
-use crate::datasource::{Annotations, DataSource, Event, Field, FieldId, Place, Slots, SourceKind};
+use crate::datasource::{DataSource, Event, Field, FieldId, Place, Slots, SourceKind};
 
 /// Builds a data source of static fields that lie one after another, each aligned to its size.
 pub(super) struct Source(DataSource);
@@ -37,18 +37,9 @@ impl Source {
         let align = if size.is_power_of_two() && size <= 8 { size } else { 1 };
         let offset = (self.0.static_size as u32).next_multiple_of(align);
         self.0.static_size = (offset + size) as usize;
-        self.0.fields.push(Field {
-            name: name.to_owned(),
-            full_name: full_name.to_owned(),
-            parent,
-            kind: Kind { scalar, array: false },
-            place: Place::Static { offset, size },
-            hidden: false,
-            unreferenced: false,
-            order: 0,
-            tags: vec![format!("type:{tag}"), format!("name:{name}")],
-            annotations: Annotations::static_defaults(),
-        });
+        let tags = vec![format!("type:{tag}"), format!("name:{name}")];
+        let full_name = full_name.to_owned();
+        self.0.fields.push(Field { full_name, parent, tags, ..Field::at(name, scalar, offset, size) });
         self
     }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::gadget::{Origin, Source};
 use crate::{
     container::{Collection, Selector},
-    datasource::{DataSource, Field, Kind, Place, Scalar, SourceKind},
+    datasource::{DataSource, Field, Kind, Scalar, SourceKind},
 };
 
 /// What is told of.
@@ -135,16 +135,10 @@ impl Table {
         let offset = u32::try_from(self.source.static_size).unwrap_or(u32::MAX);
         self.source.static_size += size as usize;
         self.source.fields.push(Field {
-            name: name.to_owned(),
-            full_name: name.to_owned(),
-            parent: None,
-            kind: Kind { scalar, array: false },
-            place: Place::Static { offset, size },
             hidden: of_field.is_true("columns.hidden"),
-            unreferenced: false,
             order: i32::try_from(self.source.fields.len()).unwrap_or(i32::MAX).saturating_add(1),
-            tags: Vec::new(),
             annotations: of_field,
+            ..Field::at(name, scalar, offset, size)
         });
         self
     }
