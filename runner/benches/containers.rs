@@ -18,6 +18,7 @@ use std::{
     env, fs,
     hint::black_box,
     io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -26,7 +27,7 @@ use std::{
 
 use measure::median;
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use runner::{
@@ -82,7 +83,7 @@ impl Crowd {
         let mut containers = Vec::new();
         for _ in 0..NETWORKS {
             let mut command = Command::new("unshare");
-            command.args(["-n", "--kill-child", "--fork", "sh", "-c", &script]).stdout(Stdio::piped());
+            command.args(["-n", "sh", "-c", &script]).stdout(Stdio::piped()).process_group(0);
             let mut shell = command.spawn().unwrap();
             let numbers = BufReader::new(shell.stdout.take().unwrap()).lines();
             let numbers: Vec<u32> = numbers.map(|line| line.unwrap().parse().unwrap()).collect();
@@ -134,7 +135,7 @@ fn packet_socket(netns: &fs::File) -> std::os::fd::OwnedFd {
 impl Drop for Crowd {
     fn drop(&mut self) {
         for shell in &mut self.shells {
-            let _ = shell.kill();
+            let _ = killpg(Pid::from_raw(shell.id().cast_signed()), Signal::SIGKILL);
             let _ = shell.wait();
         }
     }

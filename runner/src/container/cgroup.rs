@@ -10,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::process;
+
 /// The hierarchies of version 1 in which a container's own group is looked for, as in `bpf/cgroup.h`.
 const CONTROLLERS: [&str; 2] = ["memory", "pids"];
 /// Where [`Cgroup::key`] has the number of the hierarchy.
@@ -32,15 +34,15 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// That of a container's first process `pid`; empty where it cannot be read.
-    pub(super) fn of(pid: u32) -> Self {
+    /// That of a container's first process `pid`, which `parent` started; empty where it cannot be read.
+    pub(super) fn of(pid: u32, parent: u32) -> Self {
         let text = text_of(pid).unwrap_or_default();
         let paths = Paths::parse(&text);
         let v2_id = |path| mounts(None).find_map(|mount| inode(mount, path)).unwrap_or(0);
         let id = if paths.v2.is_empty() { 0 } else { v2_id(paths.v2) };
         let mut cgroup = Self { v2: paths.v2.into(), v1: paths.v1().into(), id, ..Self::default() };
         // A container that its runtime gave no group of its own is in that of who started it.
-        let parent = parent_of(pid).and_then(|parent| text_of(parent).ok()).unwrap_or_default();
+        let parent = text_of(parent).unwrap_or_default();
         let Some(own) = paths.own(&Paths::parse(&parent)) else { return cgroup };
         cgroup.key = match own.controller {
             None => id,
@@ -66,19 +68,13 @@ impl Cgroup {
 
 /// What `/proc/PID/cgroup` has.
 pub(super) fn text_of(pid: u32) -> io::Result<String> {
-    fs::read_to_string(format!("/proc/{pid}/cgroup"))
+    process::read(pid, "cgroup")
 }
 
 /// The paths in which a container's own group may be, in what [`text_of`] gave.
 pub(super) fn paths_of(text: &str) -> impl Iterator<Item = &str> {
     let paths = Paths::parse(text);
     [Some(paths.v2), paths.controlled.map(|own| own.path)].into_iter().flatten()
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn inode(mount: &Path, path: &str) -> Option<u64> {
@@ -248,11 +244,5 @@ mod tests {
             ]
         );
         assert!(mounts_in("proc /proc proc rw 0 0\n").is_empty());
-    }
-
-    #[test]
-    fn the_parent_of_a_process_is_found() {
-        let own = std::process::id();
-        assert_eq!(parent_of(own), Some(std::os::unix::process::parent_id()));
     }
 }

@@ -3,14 +3,14 @@
 //! A pidfd per container becomes readable when its first process ends, and with it the container. What the runtime's
 //! interface finds comes in by a queue, so that a slow watcher never stalls the conversation with the runtime.
 
+use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::process::{End, Process};
@@ -19,6 +19,13 @@ use super::table::Table;
 
 /// How often processes without a descriptor are looked for.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many descriptors are learned to be ready at once.
+const READY: usize = 64;
+/// What the kernel is told the wake-up as; processes are told as their numbers.
+const WAKE: u64 = u64::MAX;
+/// Containers that it takes a thread more to look at.
+const SHARE: usize = 100;
+const MAX_THREADS: usize = 4;
 
 /// What the keeper is asked to do.
 enum Order {
@@ -35,6 +42,12 @@ struct Watched {
     id: Arc<str>,
     pid: u32,
     end: End,
+}
+
+impl Watched {
+    fn is_looked_for(&self) -> bool {
+        matches!(self.end, End::Look)
+    }
 }
 
 /// How others talk to the keeper.
@@ -76,7 +89,9 @@ impl Keeper {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (queue, inbox) = channel();
         let orders = Orders { queue, wake: Arc::clone(&wake) };
-        let work = Work { table, host_netns, inbox, wake, watched: Vec::new() };
+        let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        ready.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        let work = Work { table, host_netns, inbox, wake, ready, watched: HashMap::new() };
         let thread = thread::Builder::new().name("containers".to_owned()).spawn(move || work.run())?;
         Ok(Self { orders, thread: Some(thread) })
     }
@@ -100,76 +115,131 @@ struct Work {
     host_netns: u32,
     inbox: Receiver<Order>,
     wake: Arc<EventFd>,
-    watched: Vec<Watched>,
+    ready: Epoll,
+    /// By first process.
+    watched: HashMap<u32, Watched>,
 }
 
 impl Work {
     fn run(mut self) {
         loop {
             let due = self.table.purge(Instant::now());
-            if let Err(error) = self.wait(due) {
-                tracing::error!("cannot wait for containers to end: {error}");
+            let ready = match self.wait(due) {
+                Ok(ready) => ready,
+                Err(error) => {
+                    tracing::error!("cannot wait for containers to end: {error}");
+                    return;
+                }
+            };
+            if !self.obey() {
                 return;
             }
-            while let Ok(order) = self.inbox.try_recv() {
-                match order {
-                    Order::Enter(details) => self.enter(*details),
-                    Order::Watch(watched) => self.watched.push(watched),
-                    Order::Tell(done) => drop(done.send(())),
-                    Order::Stop => return,
-                }
-            }
-            let table = &self.table;
-            self.watched.retain(|watched| {
-                let ended = watched.end.is_reached(watched.pid);
-                if ended {
-                    tracing::debug!(id = %watched.id, pid = watched.pid, "container ended");
-                    table.remove(&watched.id, watched.pid);
-                }
-                !ended
-            });
+            let looked_for = self.watched.values().filter(|watched| watched.is_looked_for());
+            let maybe: Vec<u32> = looked_for.map(|watched| watched.pid).chain(ready).collect();
+            maybe.into_iter().for_each(|pid| self.see(pid));
         }
     }
 
-    /// Sleeps until an order, an end, or `due`.
-    fn wait(&self, due: Option<Instant>) -> nix::Result<()> {
-        let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
-        let mut timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
-        for watched in &self.watched {
-            match &watched.end {
-                End::Descriptor(fd) => fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
-                End::Look => timeout = Some(timeout.map_or(LOOK, |timeout| timeout.min(LOOK))),
+    /// Does what was asked for; whether to go on.
+    fn obey(&mut self) -> bool {
+        let mut entering = Vec::new();
+        while let Ok(order) = self.inbox.try_recv() {
+            if let Order::Enter(details) = order {
+                entering.push(*details);
+                continue;
             }
+            self.enter(std::mem::take(&mut entering));
+            match order {
+                Order::Enter(_) => {}
+                Order::Watch(watched) => self.watch(watched),
+                Order::Tell(done) => drop(done.send(())),
+                Order::Stop => return false,
+            }
+        }
+        self.enter(entering);
+        true
+    }
+
+    /// Sleeps until an order, an end, or `due`; gives the processes that may have ended.
+    fn wait(&self, due: Option<Instant>) -> nix::Result<impl Iterator<Item = u32> + use<>> {
+        let mut timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
+        if self.watched.values().any(Watched::is_looked_for) {
+            timeout = Some(timeout.map_or(LOOK, |timeout| timeout.min(LOOK)));
         }
         // One millisecond more: a timeout is cut to whole ones, and must not come before its time.
-        let timeout = timeout.map_or(PollTimeout::NONE, |timeout| {
-            PollTimeout::try_from(timeout.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+        let timeout = timeout.map_or(EpollTimeout::NONE, |timeout| {
+            EpollTimeout::try_from(timeout.as_millis() + 1).unwrap_or(EpollTimeout::MAX)
         });
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => return Err(error),
-        }
+        let mut events = [EpollEvent::empty(); READY];
+        let count = match self.ready.wait(&mut events, timeout) {
+            Err(nix::Error::EINTR) => 0,
+            result => result?,
+        };
         // It may not have been written to.
         let _ = self.wake.read();
-        Ok(())
+        Ok(events.into_iter().take(count).filter_map(|event| u32::try_from(event.data()).ok()))
     }
 
-    fn enter(&mut self, details: Details) {
-        let Some(pid) = details.pid.filter(|_| !details.is_sandbox()) else { return };
-        let process = match Process::open(pid) {
-            Ok(process) => process,
-            Err(error) => {
-                tracing::debug!(id = %details.id, pid, "container ended before it was seen: {error}");
-                return;
+    fn watch(&mut self, watched: Watched) {
+        if let End::Descriptor(descriptor) = &watched.end {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, u64::from(watched.pid));
+            if let Err(error) = self.ready.add(descriptor, event) {
+                tracing::warn!(id = %watched.id, pid = watched.pid, "its end will not be seen: {error}");
             }
-        };
-        if !details.may_claim(&process) {
-            tracing::debug!(id = %details.id, pid, owner = details.owner, "not this user's to tell of");
-            return;
         }
-        if let Some(container) = self.table.add(details.into_container(&process, self.host_netns)) {
-            self.watched.retain(|watched| watched.id != container.id || watched.pid != pid);
-            self.watched.push(Watched { id: Arc::clone(&container.id), pid, end: process.end });
+        // One that had this number before has ended, and its descriptor is closed.
+        self.watched.insert(watched.pid, watched);
+    }
+
+    /// Takes the container with the first process `pid` out if it has ended.
+    fn see(&mut self, pid: u32) {
+        let Some(watched) = self.watched.get(&pid).filter(|watched| watched.end.is_reached(pid)) else {
+            return;
+        };
+        tracing::debug!(id = %watched.id, pid, "container ended");
+        self.table.remove(&watched.id, pid);
+        self.watched.remove(&pid);
+    }
+
+    fn enter(&mut self, all: Vec<Details>) {
+        for (details, process) in open(all) {
+            let Details { id, pid: Some(pid), owner, .. } = &details else { continue };
+            let process = match process {
+                Ok(process) => process,
+                Err(error) => {
+                    tracing::debug!(id, pid, "container ended before it was seen: {error}");
+                    continue;
+                }
+            };
+            if !details.may_claim(&process) {
+                tracing::debug!(id, pid, owner, "not this user's to tell of");
+                continue;
+            }
+            if let Some(container) = self.table.add(details.into_container(&process, self.host_netns)) {
+                self.watch(Watched { id: Arc::clone(&container.id), pid: process.pid, end: process.end });
+            }
         }
     }
+}
+
+/// Looks at the processes of containers, at those of many from several threads.
+fn open(all: Vec<Details>) -> Vec<(Details, io::Result<Process>)> {
+    let with_process = |details: Details| {
+        let process = Process::open(details.pid.filter(|_| !details.is_sandbox())?);
+        Some((details, process))
+    };
+    if all.len() < SHARE {
+        return all.into_iter().filter_map(with_process).collect();
+    }
+    let share = all.len().div_ceil(MAX_THREADS).max(SHARE);
+    let mut all = all.into_iter();
+    thread::scope(|scope| {
+        let parts = std::iter::from_fn(|| {
+            Some(all.by_ref().take(share).collect()).filter(|part: &Vec<_>| !part.is_empty())
+        });
+        let workers: Vec<_> = parts
+            .map(|part| scope.spawn(move || part.into_iter().filter_map(with_process).collect::<Vec<_>>()))
+            .collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    })
 }

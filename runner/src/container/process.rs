@@ -1,8 +1,8 @@
 //! A container's first process, held by a descriptor so that its number cannot be taken by another meanwhile.
 #![allow(unsafe_code, reason = "pidfd_open and ioctl_ns have no safe wrapper among the dependencies")]
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -41,12 +41,13 @@ impl Process {
     /// Looks at process `pid`.
     pub(super) fn open(pid: u32) -> io::Result<Self> {
         let end = open_end(pid)?;
+        let stat = Stat::of(pid)?;
         let process = Self {
             pid,
             mntns: namespace::mntns(pid).map_err(io::Error::other)?,
             netns: namespace::netns(pid).map_err(io::Error::other)?,
-            cgroup: Cgroup::of(pid),
-            started_at: started_at(pid)?,
+            cgroup: Cgroup::of(pid, stat.parent),
+            started_at: started_at(stat.start_ticks)?,
             end,
         };
         // Read by number; valid only if the number was this process' all the while.
@@ -109,18 +110,37 @@ pub(super) fn raise_file_limit() -> io::Result<()> {
     }
 }
 
-fn started_at(pid: u32) -> io::Result<i64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let ticks = start_ticks(&stat).ok_or(io::ErrorKind::InvalidData)?;
+fn started_at(ticks: i64) -> io::Result<i64> {
     let nanos = |clock| clock_gettime(clock).map(|time| time.tv_sec() * NANOS + time.tv_nsec());
     let booted_at = nanos(ClockId::CLOCK_REALTIME)? - nanos(ClockId::CLOCK_BOOTTIME)?;
     Ok(booted_at.saturating_add(ticks.saturating_mul(NANOS / USER_HZ)))
 }
 
-/// Field 22 of `/proc/PID/stat`; field 2, the name in parentheses, may hold spaces and parentheses itself.
-fn start_ticks(stat: &str) -> Option<i64> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+/// What is read of `/proc/PID/stat`.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    parent: u32,
+    start_ticks: i64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> io::Result<Self> {
+        Ok(Self::parse(&read(pid, "stat")?).ok_or(io::ErrorKind::InvalidData)?)
+    }
+
+    /// Fields 4 and 22; field 2, the name in parentheses, may hold spaces and parentheses itself.
+    fn parse(stat: &str) -> Option<Self> {
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        Some(Self { parent: fields.nth(1)?.parse().ok()?, start_ticks: fields.nth(17)?.parse().ok()? })
+    }
+}
+
+/// Reads the file `name` of `/proc/PID` with few calls: at the start there may be a thousand containers to look at.
+pub(super) fn read(pid: u32, name: &str) -> io::Result<String> {
+    let mut text = String::with_capacity(4096);
+    // Of a whole file its length would be asked first, and procfs does not know any.
+    File::open(format!("/proc/{pid}/{name}"))?.take(u64::MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -132,9 +152,9 @@ mod tests {
         let mut stat = String::from("7 (a) S 1 2) R");
         (4..=21).for_each(|field| stat.push_str(&format!(" {field}")));
         stat.push_str(" 4242 23 24");
-        assert_eq!(start_ticks(&stat), Some(4242));
-        assert_eq!(start_ticks("7 (cut"), None);
-        assert_eq!(start_ticks("7 (cut) R 1 2"), None);
+        assert_eq!(Stat::parse(&stat), Some(Stat { parent: 4, start_ticks: 4242 }));
+        assert_eq!(Stat::parse("7 (cut"), None);
+        assert_eq!(Stat::parse("7 (cut) R 1 2"), None);
     }
 
     #[test]
@@ -144,6 +164,7 @@ mod tests {
         let age = now.tv_sec() * NANOS + now.tv_nsec() - process.started_at;
         assert!((0..3600 * NANOS).contains(&age), "{age} ns");
         assert_eq!(process.mntns, namespace::own_mntns().unwrap());
+        assert_eq!(Stat::of(std::process::id()).unwrap().parent, std::os::unix::process::parent_id());
         assert!(!process.end.is_reached(process.pid));
     }
 

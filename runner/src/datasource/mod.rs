@@ -17,7 +17,7 @@ mod template;
 use std::collections::BTreeMap;
 
 pub(crate) use event::decode;
-pub use event::{Accessor, Event, Slot, Slots, Value};
+pub use event::{Accessor, Event, Row, Slot, Slots, Value};
 pub use from_struct::EnumField;
 pub use gadget::object::{Kind, Scalar};
 pub use names::UnknownField;

@@ -14,6 +14,7 @@ use std::{
     mem::size_of,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
@@ -23,6 +24,9 @@ pub use hook::Place;
 
 use self::{hook::Hook, visitor::Visitor};
 use super::Error;
+
+/// How many threads close sockets at the end.
+const MAX_CLOSING: usize = 64;
 
 /// One program of a gadget that sees packets, and the network namespaces that it watches.
 pub struct PacketProgram {
@@ -99,15 +103,17 @@ impl PacketProgram {
         if network.users == 0
             && let Some(network) = networks.remove(&netns)
         {
-            self.leave(network);
+            let open = self.leave(network);
+            // Not here: who waits for a container that ends may be one that starts. Without a thread it is done here.
+            let _ = thread::Builder::new().name("closing".to_owned()).spawn(move || drop(open));
         }
     }
 
-    /// Removes what does not go by itself.
-    fn leave(&self, network: Network) {
-        let staying: Vec<Hook> = network.hooks.into_iter().filter(Hook::stays).collect();
+    /// Removes what does not go by itself, and gives the rest.
+    fn leave(&self, network: Network) -> Vec<Hook> {
+        let (staying, open): (Vec<Hook>, _) = network.hooks.into_iter().partition(Hook::stays);
         if staying.is_empty() {
-            return;
+            return open;
         }
         let removed = self.visitor.visit(network.file, move || {
             staying.iter().for_each(Hook::remove);
@@ -116,13 +122,26 @@ impl PacketProgram {
         if let Err(error) = removed {
             tracing::warn!("a filter of traffic control stays behind: {error}");
         }
+        open
     }
+}
+
+/// Closes them side by side: for each packet socket the kernel waits until no processor can be using it any more,
+/// which takes ten milliseconds or more but is the same wait for all.
+fn close(mut open: Vec<Hook>) {
+    let share = open.len().div_ceil(MAX_CLOSING);
+    thread::scope(|scope| {
+        while !open.is_empty() {
+            let part = open.split_off(open.len().saturating_sub(share));
+            let _ = thread::Builder::new().name("closing".to_owned()).spawn_scoped(scope, move || drop(part));
+        }
+    });
 }
 
 impl Drop for PacketProgram {
     fn drop(&mut self) {
         let networks = std::mem::take(self.networks.get_mut().unwrap_or_else(PoisonError::into_inner));
-        networks.into_values().for_each(|network| self.leave(network));
+        close(networks.into_values().flat_map(|network| self.leave(network)).collect());
     }
 }
 

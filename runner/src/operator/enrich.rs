@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::datasource::{Accessor, Annotations, DataSource, Event, FieldId, Scalar, Slot};
+use crate::datasource::{Accessor, Annotations, DataSource, Event, FieldId, Row, Scalar, Slot};
 
 use super::{Operator, Verdict, tagged};
 
@@ -109,13 +109,10 @@ pub struct Enrich {
     node: Option<Arc<str>>,
     last: Option<Key>,
     /// What the slots of an event with the last key are filled with.
-    filling: Filling,
+    filling: Row,
     /// The same for other keys of the last one's generation.
-    known: HashMap<Key, Filling>,
+    known: HashMap<Key, Row>,
 }
-
-/// Slots, and what to fill them with.
-type Filling = Arc<[(usize, Slot)]>;
 
 /// How many fillings are kept.
 const MAX_KNOWN: usize = 4096;
@@ -216,9 +213,7 @@ impl Operator for Enrich {
             let is_known = self.look_up(key, pid);
             self.last = Some(key).filter(|_| is_known);
         }
-        for (slot, value) in &*self.filling {
-            event.slots.set(*slot, value.clone());
-        }
+        event.slots.fill(&self.filling);
         Verdict::Pass
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn read(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     if !metadata.is_file() || metadata.len() > MAX_FILE {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut bytes = Vec::new();
+    // One byte more than there is, so that the end is met without asking for more room.
+    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
     file.take(MAX_FILE).read_to_end(&mut bytes)?;
     Ok((bytes, metadata.uid()))
 }

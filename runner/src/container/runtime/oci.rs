@@ -69,13 +69,15 @@ impl Runtime for Oci {
 
     fn changes(&self) -> Answer<'_, Box<dyn Changes>> {
         Box::pin(async {
-            let watches = Watches {
+            let mut watches = Watches {
                 oci: self.clone(),
                 notify: Notify::new()?,
                 roots: Vec::new(),
                 containers: BTreeMap::new(),
                 waiting: Vec::new(),
             };
+            // Before the first list, which then leaves nothing out that the watches do not tell.
+            watches.watch_roots();
             Ok(Box::new(watches) as Box<dyn Changes>)
         })
     }
