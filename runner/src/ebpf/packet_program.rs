@@ -95,7 +95,13 @@ impl PacketProgram {
         Ok(())
     }
 
-    /// Undoes one [`PacketProgram::attach`]; the last one stops watching.
+    /// Does what [`PacketProgram::attach`] does for a namespace that is watched already; whether it is.
+    pub fn join(&self, netns: u32) -> bool {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        networks.get_mut(&netns).map(|network| network.users += 1).is_some()
+    }
+
+    /// Undoes one [`PacketProgram::attach`] or [`PacketProgram::join`]; the last one stops watching.
     pub fn detach(&self, netns: u32) {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(network) = networks.get_mut(&netns) else { return };

@@ -106,12 +106,16 @@ impl Follower {
     /// Watches a container's network namespace with every program that may, or with none.
     fn watch(&self, container: &Container) -> Result<(), ebpf::Error> {
         let netns = container.netns;
+        let programs: Vec<_> = self.of_containers().collect();
+        // What is watched is alive, and so is its number.
+        if programs.iter().all(|program| program.join(netns)) {
+            return Ok(());
+        }
         let socket = |source| ebpf::Error::Socket { netns, source };
         let file = namespace::open_netns(container.pid)?;
         if namespace::netns_of(&file).map_err(socket)? != netns {
             return Err(socket(io::Error::other("the container has ended")));
         }
-        let programs: Vec<_> = self.of_containers().collect();
         for (done, program) in programs.iter().enumerate() {
             if let Err(error) = program.attach(netns, &file) {
                 programs[..done].iter().for_each(|program| program.detach(netns));
