@@ -116,29 +116,46 @@ find_server_name(struct __sk_buff *skb, __u32 hello, __u32 len, __u32 end, struc
 	return read_server_name(skb, at, forget(skb, ext_len), end, name);
 }
 
-/* The same for a payload that starts like a hello, from its record header on. */
+/* The same for what starts like a hello at `start`, with a record header, in a packet that ends at
+ * `packet_end`. */
 static __always_inline enum sni_unread_reason
-find_name_in_payload(struct __sk_buff *skb, const struct packet *pkt, struct server_name *name)
+find_name_in_record(struct __sk_buff *skb, __u32 start, __u32 packet_end, struct server_name *name)
 {
-	__u32 hello = pkt->payload + RECORD_HLEN + HANDSHAKE_HLEN;
+	__u32 hello = start + RECORD_HLEN + HANDSHAKE_HLEN;
 	__u32 record_len, hello_len, end;
 
-	if (hello > pkt->end)
+	if (hello > packet_end)
 		return SNI_SPLIT;
-	record_len = load_half(skb, pkt->payload + 3);
-	hello_len = load_word(skb, pkt->payload + RECORD_HLEN) & 0xffffff;
+	record_len = load_half(skb, start + 3);
+	hello_len = load_word(skb, start + RECORD_HLEN) & 0xffffff;
 	/* Not even the message's length is in this record. */
 	if (record_len && record_len < HANDSHAKE_HLEN)
 		return SNI_SPLIT;
 	if (!record_len || record_len > RECORD_MAX_LEN || hello_len < HELLO_SESSION_ID)
 		return SNI_MALFORMED;
 	/* A hello may go on in another record, whose header then lies among its bytes. */
-	end = pkt->payload + RECORD_HLEN + record_len;
-	if (end > pkt->end)
-		end = pkt->end;
+	end = start + RECORD_HLEN + record_len;
+	if (end > packet_end)
+		end = packet_end;
 	if (end > hello + hello_len)
 		end = hello + hello_len;
 	return find_server_name(skb, hello, hello_len, end, name);
+}
+
+/* The same in one number, as functions that are verified by themselves give no more. */
+enum {
+	NAME_REASON = 0xff,
+	NAME_LEN_SHIFT = 8,
+	NAME_LEN = 0xffff,
+	NAME_OFF_SHIFT = 32,
+};
+
+APART __u64 find_name(struct __sk_buff *skb, __u32 start, __u32 packet_end)
+{
+	struct server_name name = {};
+	__u64 reason = find_name_in_record(skb, start, packet_end, &name);
+
+	return reason | (__u64)name.len << NAME_LEN_SHIFT | (__u64)name.off << NAME_OFF_SHIFT;
 }
 
 #endif

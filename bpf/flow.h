@@ -132,13 +132,6 @@ static struct {
 	__u64 until; /* when the youngest flow is too old */
 } waiting = {};
 
-/*
- * Functions that are verified by themselves, once, whatever leads to them: they take numbers only.
- * So `where` has what they need of a struct packet, and places of flows are counted from 1, 0 being
- * none.
- */
-#define APART __attribute__((noinline))
-
 static __always_inline __u64 where(const struct packet *pkt)
 {
 	return pkt->l3 | (__u64)pkt->l4 << 16 | (__u64)pkt->version << 32 | (__u64)pkt->proto << 40;
@@ -229,7 +222,7 @@ APART int give_up(__u32 place, __u32 reason)
 	return 0;
 }
 
-/* Looks whether one flow's time is up: nobody else does if no more hellos are split. */
+/* Looks whether one flow's time is up. */
 APART int sweep(__u64 now)
 {
 	__u32 place = waiting.sweep++ % FLOWS;
@@ -237,6 +230,15 @@ APART int sweep(__u64 now)
 
 	if (flow && flow->born && now - flow->born > FLOW_LIFETIME)
 		give_up(place, SNI_TIMED_OUT);
+	return 0;
+}
+
+/* Looks at some flows: nobody else does if no more hellos are split. */
+APART int sweep_some(__u64 now)
+{
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < PROBES; i++)
+		sweep(now);
 	return 0;
 }
 
@@ -250,7 +252,7 @@ APART int older_place(__u32 a, __u32 b)
 }
 
 /* A place for a flow: a free one, or else the oldest of those looked at, which is given up. */
-static __always_inline __u32 find_place(__u64 now)
+APART int find_place(__u64 now)
 {
 	__u32 best = waiting.hand % FLOWS;
 	struct flow *flow;
@@ -284,9 +286,7 @@ APART int start_flow(struct __sk_buff *skb, __u64 where, __u32 base)
 	if (!share)
 		return 0;
 	if (share->flows >= SHARE_FLOWS) {
-#pragma clang loop unroll(disable)
-		for (int i = 0; i < PROBES; i++)
-			sweep(now);
+		sweep_some(now);
 		gadget_count(&sni_unread, SNI_PEER_SHARE);
 		return 0;
 	}
@@ -322,9 +322,8 @@ APART int find_flow(struct __sk_buff *skb, __u64 where, __u32 seq, __u32 begins)
 	__u32 place;
 	__s32 at;
 
-#pragma clang loop unroll(disable)
-	for (int i = 0; now > waiting.until && i < PROBES; i++)
-		sweep(now);
+	if (now > waiting.until)
+		sweep_some(now);
 	if (!flow_key(skb, &pkt, &key))
 		return 0;
 	found = bpf_map_lookup_elem(&sni_flow_index, &key);

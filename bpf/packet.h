@@ -35,6 +35,13 @@ static __always_inline __u32 forget(struct __sk_buff *skb, __u32 value)
 	return known;
 }
 
+/*
+ * Functions that are verified by themselves, once, whatever leads to them: they take and give
+ * numbers only. So where(packet) stands for a struct packet, and places of flows are counted from
+ * 1, 0 being none.
+ */
+#define APART __attribute__((noinline))
+
 /* The value's lowest bits, where the verifier sees that: a comparison, which the compiler may make
  * with a copy of the value, tells it less. `mask` is a constant. */
 #define lowest_bits(value, mask)                                                                   \

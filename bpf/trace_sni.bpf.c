@@ -71,8 +71,51 @@ static __always_inline struct event *event_at(__u32 place)
 	return scratch ? &scratch->event : NULL;
 }
 
-/* Fills the event at `place` with what is known of every hello; the rest is zero. `random_off`:
- * where the packet has the hello's random bytes, 0 if nowhere. */
+/* Fills the event at `place` with what a packet tells of any hello, but for whose it is; the rest
+ * is zero. 0: the packet does not have that. */
+APART int begin_event(struct __sk_buff *skb, __u64 where, __u32 place, __u32 transport)
+{
+	struct packet pkt = packet_at(where);
+	__u32 ports = load_word(skb, pkt.l4);
+	struct event *event = event_at(place);
+
+	if (!event)
+		return 0;
+	__builtin_memset(event, 0, sizeof(*event));
+	event->src.port = ports >> 16;
+	event->dst.port = ports;
+	event->src.proto_raw = event->dst.proto_raw = pkt.proto;
+	event->src.version = event->dst.version = pkt.version;
+	/* Not by way of the stack, of which all callers together have 512 bytes. */
+	if (pkt.version == 4) {
+		if (bpf_skb_load_bytes(skb, pkt.l3 + 12, &event->src.addr_raw, 4) ||
+		    bpf_skb_load_bytes(skb, pkt.l3 + 16, &event->dst.addr_raw, 4))
+			return 0;
+	} else if (bpf_skb_load_bytes(skb, pkt.l3 + 8, &event->src.addr_raw, 16) ||
+		   bpf_skb_load_bytes(skb, pkt.l3 + 24, &event->dst.addr_raw, 16)) {
+		return 0;
+	}
+	event->timestamp_raw = bpf_ktime_get_boot_ns();
+	event->netns_id = skb->cb[0];
+	event->direction_raw = skb->pkt_type == GADGET_PACKET_OUTGOING ? egress : ingress;
+	event->transport_raw = transport;
+	event->segments = 1;
+	event->options =
+	    (all ? OPTION_ALL : 0) | (no_sni ? OPTION_NO_SNI : 0) | (ja4 ? OPTION_JA4 : 0);
+	return 1;
+}
+
+/* Whether the hello whose random bytes the packet has at `off` has been shown already. */
+APART int shown_by_packet(struct __sk_buff *skb, __u32 off, __u32 owned)
+{
+	struct random random;
+
+	return !bpf_skb_load_bytes(skb, off, &random, sizeof(random)) &&
+	       seen_before(&random, owned);
+}
+
+/* Fills the event at `place` with what is known of every hello. `random_off`: where the packet has
+ * the hello's random bytes, 0 if nowhere. */
 APART int describe(struct __sk_buff *skb, __u64 where, __u32 place, __u32 transport,
 		   __u32 random_off)
 {
@@ -89,40 +132,19 @@ APART int describe(struct __sk_buff *skb, __u64 where, __u32 place, __u32 transp
 	    skb->pkt_type == GADGET_PACKET_OTHERHOST
 		? NULL
 		: igx_socket_find(skb, &key, pkt.l3, ports, outgoing);
-	struct event *event = event_at(place);
+	struct event *event;
 
-	if (!event || gadget_should_discard_data_by_netns(owner, skb->cb[0]))
+	if (gadget_should_discard_data_by_netns(owner, skb->cb[0]))
 		return LEFT_OUT;
-	if (random_off && !all) {
-		struct random random;
-
-		if (!bpf_skb_load_bytes(skb, random_off, &random, sizeof(random)) &&
-		    seen_before(&random, owner))
-			return LEFT_OUT;
-	}
-	__builtin_memset(event, 0, sizeof(*event));
-	event->src.port = ports >> 16;
-	event->dst.port = ports;
-	event->src.proto_raw = event->dst.proto_raw = pkt.proto;
-	event->src.version = event->dst.version = pkt.version;
-	/* Not by way of the stack, of which all callers together have 512 bytes. */
-	if (pkt.version == 4) {
-		if (bpf_skb_load_bytes(skb, pkt.l3 + 12, &event->src.addr_raw, 4) ||
-		    bpf_skb_load_bytes(skb, pkt.l3 + 16, &event->dst.addr_raw, 4))
-			return LEFT_OUT;
-	} else if (bpf_skb_load_bytes(skb, pkt.l3 + 8, &event->src.addr_raw, 16) ||
-		   bpf_skb_load_bytes(skb, pkt.l3 + 24, &event->dst.addr_raw, 16)) {
+	if (random_off && !all && shown_by_packet(skb, random_off, !!owner))
 		return LEFT_OUT;
-	}
-	event->timestamp_raw = bpf_ktime_get_boot_ns();
-	event->netns_id = skb->cb[0];
-	event->direction_raw = outgoing ? egress : ingress;
-	event->transport_raw = transport;
+	if (!begin_event(skb, where, place, transport))
+		return LEFT_OUT;
+	event = event_at(place);
+	if (!event)
+		return LEFT_OUT;
 	event->owner_source_raw = igx_socket_source(owner);
 	event->cgroup_id = igx_socket_cgroup(owner);
-	event->segments = 1;
-	event->options =
-	    (all ? OPTION_ALL : 0) | (no_sni ? OPTION_NO_SNI : 0) | (ja4 ? OPTION_JA4 : 0);
 	gadget_process_populate_from_socket(owner, &event->proc);
 	return owner ? WITH_OWNER : WITHOUT_OWNER;
 }
@@ -185,8 +207,8 @@ APART int report(struct __sk_buff *skb, __u64 where, __u32 payload, __u32 off, _
 	return reason;
 }
 
-/* Whether a hello that was gathered has been shown already. */
-APART int shown_before(__u32 place, __u32 owned)
+/* The same for a hello that was gathered. */
+APART int shown_by_flow(__u32 place, __u32 owned)
 {
 	volatile struct flow *flow = flow_at(place);
 	struct random random;
@@ -210,7 +232,7 @@ static __always_inline int send_gathered(struct __sk_buff *skb, __u64 where, __u
 	__u32 lent;
 
 	if (!small || !flow || described == LEFT_OUT ||
-	    (!all && shown_before(place, described == WITH_OWNER)))
+	    (!all && shown_by_flow(place, described == WITH_OWNER)))
 		return SNI_READ;
 	small->event.segments = flow->segments > 255 ? 255 : flow->segments;
 	if (!flow->large) {
@@ -316,23 +338,81 @@ static __always_inline enum beginning beginning_of(struct __sk_buff *skb, struct
 }
 
 /* Whether what begins like a hello is one: a later record of a hello can begin like that too. */
-static __always_inline bool is_plausible(struct __sk_buff *skb, const struct packet *pkt)
+static __always_inline bool is_plausible(struct __sk_buff *skb, __u32 hello, __u32 end)
 {
-	__u32 message = pkt->payload + RECORD_HLEN;
+	__u32 message = hello + RECORD_HLEN;
 
-	return message + HANDSHAKE_HLEN < pkt->end &&
-	       load_byte(skb, message + HANDSHAKE_HLEN) == 3 &&
+	return message + HANDSHAKE_HLEN < end && load_byte(skb, message + HANDSHAKE_HLEN) == 3 &&
 	       load_word(skb, message) - (TYPE_CLIENT_HELLO << 24) < LARGE_SIZE;
+}
+
+/* Shows the name of the hello at `hello` if the packet, which ends at `end`, has it. What it gives
+ * is of enum sni_unread_reason. */
+APART int show(struct __sk_buff *skb, __u64 where, __u32 hello, __u32 end)
+{
+	__u64 found = find_name(skb, hello, end);
+	enum sni_unread_reason reason = found & NAME_REASON;
+
+	/* Neither a reason nor a name: a load outside the packet ended the function. */
+	if (!found)
+		return SNI_NOT_LOADED;
+	if (reason == SNI_READ && !ja4)
+		return report(skb, where, hello, found >> NAME_OFF_SHIFT,
+			      found >> NAME_LEN_SHIFT & NAME_LEN);
+	if (reason == SNI_NO_NAME && no_sni && !ja4)
+		report(skb, where, hello, 0, 0);
+	return reason;
+}
+
+/* Takes in a segment that has something of a hello, or may have. `begins`: the offset of the hello
+ * that begins in it, and behind it what enum beginning says of its payload. */
+APART int take_segment(struct __sk_buff *skb, __u64 where, __u32 payload, __u64 begins)
+{
+	struct packet pkt = packet_at(where);
+	__u32 length_flags = load_half(skb, pkt.l4 + 12);
+	__u32 hello = begins;
+	enum beginning beginning = begins >> 32;
+	__u32 seq, ahead = 0, place = 0;
+
+	/* A SYN, which can carry data (RFC 7413), has a number of its own. */
+	seq = load_word(skb, pkt.l4 + 4) + (length_flags & TCP_SYN) / TCP_SYN;
+	if (waiting.openings)
+		ahead = overtook(skb, pkt.l4, seq);
+	find_end(skb, &pkt);
+	pkt.end = forget(skb, pkt.end);
+	if (pkt.end <= payload)
+		return 0;
+	if (waiting.pending)
+		place = find_flow(skb, where, seq, beginning == HELLO);
+	if (!place && beginning == HELLO) {
+		enum sni_unread_reason reason = show(skb, where, hello, pkt.end);
+
+		if (!ahead || is_plausible(skb, hello, pkt.end)) {
+			if (reason != SNI_SPLIT && !(ja4 && reason <= SNI_NO_NAME)) {
+				if (reason != SNI_READ)
+					gadget_count(&sni_unread, reason);
+				return 0;
+			}
+			ahead = 0;
+			seq += hello - payload;
+			payload = hello;
+		}
+	} else if (!place && beginning == OTHER && !ahead) {
+		return 0;
+	}
+	if (!place)
+		place = start_flow(skb, where, seq - ahead);
+	if (place && gather(skb, (__u64)pkt.end << 32 | payload, seq, place - 1))
+		finish(skb, where, place - 1);
+	return 0;
 }
 
 static __always_inline void segment(struct __sk_buff *skb, struct packet *pkt)
 {
 	__u32 length_flags = load_half(skb, pkt->l4 + 12);
 	__u32 hlen = (length_flags >> 12) * 4;
-	__u32 seq, hello, ahead = 0, place = 0;
-	struct server_name name = {};
-	enum sni_unread_reason reason;
 	enum beginning beginning;
+	__u32 hello;
 
 	if (hlen < TCP_MIN_HLEN)
 		return;
@@ -342,52 +422,8 @@ static __always_inline void segment(struct __sk_buff *skb, struct packet *pkt)
 	if (pkt->payload >= skb->len)
 		return;
 	beginning = beginning_of(skb, pkt, &hello);
-	if (beginning == OTHER && !waiting.pending && !waiting.openings)
-		return;
-	/* A SYN, which can carry data (RFC 7413), has a number of its own. */
-	seq = load_word(skb, pkt->l4 + 4) + (length_flags & TCP_SYN) / TCP_SYN;
-	if (waiting.openings)
-		ahead = overtook(skb, pkt->l4, seq);
-	find_end(skb, pkt);
-	if (pkt->end <= pkt->payload)
-		return;
-	if (waiting.pending)
-		place = find_flow(skb, where(pkt), seq, beginning == HELLO);
-	if (!place && beginning == HELLO) {
-		struct packet behind = {
-		    .l3 = pkt->l3,
-		    .l4 = pkt->l4,
-		    .version = pkt->version,
-		    .proto = pkt->proto,
-		    .end = forget(skb, pkt->end),
-		    .payload = forget(skb, hello),
-		};
-
-		reason = find_name_in_payload(skb, &behind, &name);
-		if (reason == SNI_READ && !ja4) {
-			reason = report(skb, where(pkt), behind.payload, name.off, name.len);
-		} else if (reason == SNI_NO_NAME && no_sni && !ja4) {
-			report(skb, where(pkt), behind.payload, 0, 0);
-		}
-		if (!ahead || is_plausible(skb, &behind)) {
-			if (reason != SNI_SPLIT && !(ja4 && reason <= SNI_NO_NAME)) {
-				if (reason != SNI_READ)
-					gadget_count(&sni_unread, reason);
-				return;
-			}
-			ahead = 0;
-			seq += hello - pkt->payload;
-			pkt->payload = hello;
-		}
-	} else if (!place && beginning == OTHER && !ahead) {
-		return;
-	}
-	if (!place)
-		place = start_flow(skb, where(pkt), seq - ahead);
-	if (!place)
-		return;
-	if (gather(skb, (__u64)pkt->end << 32 | pkt->payload, seq, place - 1))
-		finish(skb, where(pkt), place - 1);
+	if (beginning != OTHER || waiting.pending || waiting.openings)
+		take_segment(skb, where(pkt), pkt->payload, (__u64)beginning << 32 | hello);
 }
 
 /* Sends the datagram from `span`'s lower half, its payload, to the upper one, its end. */
