@@ -19,6 +19,7 @@ mod identity;
 mod inspect_peer;
 mod journey;
 mod loss;
+mod many;
 mod output;
 mod peers;
 mod probes;
