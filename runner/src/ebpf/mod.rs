@@ -20,7 +20,7 @@ use std::sync::Mutex;
 
 pub use kernel_btf::{KernelBtf, ObjectBtf};
 pub use load::{LoadedGadget, Loader};
-pub use packet_program::PacketProgram;
+pub use packet_program::{PacketProgram, Place};
 pub use reader::Reader;
 
 /// What can go wrong between an object and the kernel.

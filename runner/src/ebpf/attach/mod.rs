@@ -15,7 +15,7 @@ use libbpf_rs::{Link, ProgramMut, ProgramType};
 pub use iterator::Iterator;
 pub use user_probe::UserProbe;
 
-use super::{Error, LoadedGadget, PacketProgram, packet_program::Place, tracefs};
+use super::{Error, LoadedGadget, PacketProgram, Place, tracefs};
 
 /// The value of `attach_to` that leaves a program out.
 pub const DISABLED: &str = "gadget_program_disabled";
