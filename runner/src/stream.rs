@@ -180,7 +180,7 @@ fn run(
             gadget.sources.iter().map(of).collect::<Vec<_>>().join(",")
         },
     );
-    let options = Options {
+    let mut options = Options {
         host: settings.host,
         selector: settings.selector,
         params: settings.params,
@@ -195,6 +195,7 @@ fn run(
         containers: settings.containers,
         cache: None,
     };
+    options.fill_what_is_asked_for(&gadget.metadata);
     let mut out = Lines { begun: Vec::new(), lines };
     let mut notice = |notice: instance::Notice<'_>| {
         if let instance::Notice::Warning(line) = notice {

@@ -58,6 +58,27 @@ fn curl_is_seen_by_its_own_name() {
 }
 
 #[test]
+fn what_else_a_hello_tells_is_told_to_who_asks_for_it() {
+    let igx = Igx::new();
+    let server = TlsServer::start(igx.home.path(), "127.0.0.1");
+    let to = format!("127.0.0.1:{}", server.port);
+    let told = |args: &[&str]| {
+        let mut run = igx.run(&[&["trace_sni", "--host", "-o", "json"], args].concat());
+        let hello = ["s_client", "-connect", &to, "-servername", "told.e2e.example", "-alpn", "h2,http/1.1"];
+        let client = Command::new("openssl").args(hello).stdin(Stdio::null()).output().unwrap();
+        assert!(client.status.success());
+        let event = run.event(|event| event["name"] == "told.e2e.example");
+        run.stop();
+        event
+    };
+    let event = told(&["--fields", "name,tls_version,alpn"]);
+    assert_eq!((&event["alpn"], &event["tls_version"]), (&"h2".into(), &0x0304.into()));
+    assert_eq!(told(&["--filter", "alpn==h2"])["alpn"], "h2");
+    // It costs, and is left out otherwise.
+    assert_eq!(told(&[])["alpn"], "");
+}
+
+#[test]
 fn sockets_that_were_open_before_the_run_have_their_owners() {
     let igx = Igx::new();
     for address in ["127.0.0.1", "[::1]"] {

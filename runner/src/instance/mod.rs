@@ -2,6 +2,7 @@
 //!
 //! Everything that `igx run` does can be called from here: [`resolve`] an image, [`Gadget::open`] it, [`run`] it.
 
+mod asked;
 mod batch;
 mod builtin;
 mod command;

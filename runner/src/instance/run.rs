@@ -44,6 +44,7 @@ use crate::{
 const UNOWNED_MAP: &str = "gadget_unowned";
 
 /// What a run shows, and how.
+#[derive(Default)]
 pub struct Options {
     /// Show the host's own processes as well as containers.
     pub host: bool,

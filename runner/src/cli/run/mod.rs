@@ -157,7 +157,7 @@ fn start(
     if let Some(terminal) = display.terminal.clone() {
         display::follow(terminal).context("cannot listen for the terminal's changes")?;
     }
-    let options = Options {
+    let mut options = Options {
         host: matches.get_one::<bool>("host").copied().unwrap_or(false),
         selector: containers::selector(matches)?,
         params: flags::param_values(&gadget.params, matches).into_iter().collect(),
@@ -172,6 +172,7 @@ fn start(
         containers: containers::config(matches),
         cache,
     };
+    options.fill_what_is_asked_for(&gadget.metadata);
     let quiet = matches.get_flag("quiet");
     let mut notice = |notice: Notice<'_>| match notice {
         Notice::Running => tracing::debug!("{RUNNING}"),
