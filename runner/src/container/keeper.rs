@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const READY: usize = 64;
 const WAKE: u64 = u64::MAX;
 /// Containers that it takes a thread more to look at.
 const SHARE: usize = 100;
-const MAX_THREADS: usize = 4;
+const MAX_HELPERS: usize = 3;
 
 /// What the keeper is asked to do.
 enum Order {
@@ -224,22 +224,20 @@ impl Work {
 
 /// Looks at the processes of containers, at those of many from several threads.
 fn open(all: Vec<Details>) -> Vec<(Details, io::Result<Process>)> {
-    let with_process = |details: Details| {
+    let helpers = (all.len() / SHARE).min(MAX_HELPERS);
+    let all = Mutex::new(all.into_iter());
+    let next = || all.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let look = |details: Details| {
         let process = Process::open(details.pid.filter(|_| !details.is_sandbox())?);
         Some((details, process))
     };
-    if all.len() < SHARE {
-        return all.into_iter().filter_map(with_process).collect();
-    }
-    let share = all.len().div_ceil(MAX_THREADS).max(SHARE);
-    let mut all = all.into_iter();
+    let work = || std::iter::from_fn(next).filter_map(look).collect::<Vec<_>>();
     thread::scope(|scope| {
-        let parts = std::iter::from_fn(|| {
-            Some(all.by_ref().take(share).collect()).filter(|part: &Vec<_>| !part.is_empty())
-        });
-        let workers: Vec<_> = parts
-            .map(|part| scope.spawn(move || part.into_iter().filter_map(with_process).collect::<Vec<_>>()))
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        let start = || thread::Builder::new().name("containers".to_owned()).spawn_scoped(scope, work);
+        // Where there are no more threads to be had, this one does it.
+        let helpers: Vec<_> = (0..helpers).map_while(|_| start().ok()).collect();
+        let mut found = work();
+        found.extend(helpers.into_iter().flat_map(|helper| helper.join().unwrap_or_default()));
+        found
     })
 }
