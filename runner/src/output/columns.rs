@@ -176,7 +176,9 @@ impl Column {
         let wish = Wish {
             width,
             min: size("columns.minwidth").unwrap_or(0),
-            max: size("columns.maxwidth").or_else(|| digits(kind, hex)).unwrap_or(usize::from(u16::MAX)),
+            max: size("columns.maxwidth")
+                .or_else(|| digits(kind, hex).map(|digits| digits.max(header_columns)))
+                .unwrap_or(usize::from(u16::MAX)),
             fixed: field.annotations.is_true("columns.fixed"),
             header: header_columns,
             is_text: is_text(kind),
