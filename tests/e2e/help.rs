@@ -2,7 +2,7 @@
 
 use crate::support::Igx;
 
-fn help(command: &str, flag: &str) -> String {
+pub(crate) fn help(command: &str, flag: &str) -> String {
     let mut args: Vec<_> = command.split(' ').filter(|word| !word.is_empty()).collect();
     args.push(flag);
     // Blanks that clap leaves at the ends of lines are nothing to read.

@@ -15,6 +15,7 @@ mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
+mod help_commands;
 mod identity;
 mod inspect_peer;
 mod journey;
