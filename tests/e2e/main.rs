@@ -40,3 +40,4 @@ mod store;
 mod support;
 mod torture;
 mod trust;
+mod usdt;

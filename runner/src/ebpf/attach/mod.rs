@@ -1,10 +1,12 @@
 //! Attaching a gadget's programs, by the kind that their section names.
 
+mod cookie;
 mod iterator;
 mod perf_event;
+mod specifications;
 mod user_probe;
 
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::{collections::BTreeMap, os::fd::AsFd, sync::Arc};
 
 use gadget::{
     metadata::{self, Names},
@@ -105,6 +107,7 @@ fn attach_all(
     interface: Option<&str>,
 ) -> Result<Attached, Error> {
     let mut attached = Attached::default();
+    let specifications = specifications::Specifications::of(gadget)?.map(Arc::new);
     for program in gadget.programs() {
         let name = program.name().to_string_lossy().into_owned();
         let section = program.section().to_string_lossy().into_owned();
@@ -119,8 +122,9 @@ fn attach_all(
         let link = match kind(&section) {
             // Attached by whoever reads what they make.
             "iter" => continue,
-            "uprobe" | "uretprobe" | "usdt" => {
-                attached.user_probes.push(UserProbe::new(&program, &section, target)?);
+            kind @ ("uprobe" | "uretprobe" | "usdt") => {
+                let specifications = specifications.clone().filter(|_| kind == "usdt");
+                attached.user_probes.push(UserProbe::new(&program, &section, target, specifications)?);
                 continue;
             }
             "perf_event" => {

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ffi::CString,
+    ffi::{CStr, CString},
     fs::{self, File},
     io,
     os::{
@@ -16,11 +16,12 @@ use std::{
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use libbpf_rs::ProgramMut;
+use libbpf_rs::{ProgramAttachType, ProgramMut};
 
+use super::{cookie, specifications::Specifications};
 use crate::{
     ebpf::Error,
     symbol::{Elf, Probe, open_below, paths_of},
@@ -46,6 +47,10 @@ pub struct UserProbe {
     target: Target,
     /// How the kernel is asked for such a probe.
     kind: Kind,
+    /// Where arguments are told, if the gadget asks for any.
+    specifications: Option<Arc<Specifications>>,
+    /// Whether the program was loaded to be attached to all places of a file at once, as libbpf does where it can.
+    at_once: bool,
     files: Mutex<HashMap<(u64, u64), Attachment>>,
 }
 
@@ -109,7 +114,10 @@ impl Target {
         let (places, what) = match &self.place {
             Place::Function(name) => {
                 let offset = elf.function(name)?;
-                let places = offset.map(|offset| Probe { offset, counter: 0 }).into_iter().collect();
+                let places = offset
+                    .map(|offset| Probe { offset, counter: 0, arguments: String::new() })
+                    .into_iter()
+                    .collect();
                 (places, format!("function {name}"))
             }
             Place::Probe { provider, name } => {
@@ -128,7 +136,12 @@ impl UserProbe {
     ///
     /// # Errors
     /// When it names no place, or the kernel has no such probes.
-    pub fn new(program: &ProgramMut<'_>, section: &str, target: Option<&str>) -> Result<Self, Error> {
+    pub(super) fn new(
+        program: &ProgramMut<'_>,
+        section: &str,
+        target: Option<&str>,
+        specifications: Option<Arc<Specifications>>,
+    ) -> Result<Self, Error> {
         let name = program.name().to_string_lossy().into_owned();
         let failed = |why: io::Error| Error::Attach {
             program: name.clone(),
@@ -141,9 +154,11 @@ impl UserProbe {
             let form = if kind == "usdt" { "LIBRARY:PROVIDER:PROBE" } else { "LIBRARY:FUNCTION" };
             failed(io::Error::other(format!("{text:?} names no place; write {form}")))
         })?;
+        let at_once = matches!(program.attach_type(), ProgramAttachType::TraceUprobeMulti);
         let program = program.as_fd().try_clone_to_owned().map_err(failed)?;
         let kind = Kind::of(kind == "uretprobe").map_err(failed)?;
-        Ok(Self { name, section: section.to_owned(), program, target, kind, files: Mutex::default() })
+        let (section, files) = (section.to_owned(), Mutex::default());
+        Ok(Self { name, section, program, target, kind, specifications, at_once, files })
     }
 
     /// Attaches to the file as process `pid` sees it, or this process if there is none. `false` if there is no such
@@ -178,11 +193,18 @@ impl UserProbe {
             return Ok(true);
         }
         // The kernel follows this link to the file itself, whatever its path is and in whichever mount namespace.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let path = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         let elf = Elf::open(file.try_clone()?)?;
         let places = self.target.places(&elf)?;
-        let events = places.iter().take(MAX_PLACES).map(|place| self.open(&path, *place));
-        let events = events.collect::<io::Result<Vec<_>>>()?;
+        let places: Vec<_> = places.iter().take(MAX_PLACES).map(|place| self.place(place)).collect();
+        let mut events = Vec::new();
+        if self.at_once {
+            events.push(cookie::to_places(&self.program, &path, &places)?);
+        } else {
+            for place in &places {
+                events.extend(self.open(&path, place)?);
+            }
+        }
         let attachment = Attachment { users: HashSet::from([user]), _events: events };
         files.insert((metadata.dev(), metadata.ino()), attachment);
         Ok(true)
@@ -194,8 +216,13 @@ impl UserProbe {
         files.retain(|_, attachment| !attachment.users.remove(&pid) || !attachment.users.is_empty());
     }
 
-    fn open(&self, path: &Path, place: Probe) -> io::Result<OwnedFd> {
-        let path = CString::new(path.as_os_str().as_encoded_bytes())?;
+    fn place(&self, probe: &Probe) -> cookie::Place {
+        let number = |specifications: &Arc<Specifications>| specifications.number(&probe.arguments);
+        let cookie = self.specifications.as_ref().map_or(0, number);
+        cookie::Place { offset: probe.offset, counter: probe.counter, cookie }
+    }
+
+    fn open(&self, path: &CStr, place: &cookie::Place) -> io::Result<Vec<OwnedFd>> {
         let mut attributes = libbpf_sys::perf_event_attr {
             type_: self.kind.number,
             size: size_of::<libbpf_sys::perf_event_attr>() as u32,
@@ -213,12 +240,21 @@ impl UserProbe {
             Ok(fd) if fd >= 0 => unsafe { OwnedFd::from_raw_fd(fd) },
             _ => return Err(io::Error::last_os_error()),
         };
-        // SAFETY: both descriptors are open; the kernel keeps the program as long as the event is.
-        unsafe {
-            set_program(event.as_raw_fd(), self.program.as_raw_fd())?;
-            enable(event.as_raw_fd())?;
+        let mut attached = Vec::new();
+        if self.specifications.is_some() {
+            match cookie::to_event(&self.program, &event, place.cookie) {
+                Ok(link) => attached.push(link),
+                Err(error) => tracing::debug!("{}: arguments are not known: {error}", self.section),
+            }
         }
-        Ok(event)
+        if attached.is_empty() {
+            // SAFETY: both descriptors are open; the kernel keeps the program as long as the event is.
+            unsafe { set_program(event.as_raw_fd(), self.program.as_raw_fd()) }?;
+        }
+        // SAFETY: the descriptor is open.
+        unsafe { enable(event.as_raw_fd()) }?;
+        attached.push(event);
+        Ok(attached)
     }
 }
 
