@@ -4,12 +4,20 @@
 
 use std::{
     arch::asm,
-    os::unix::fs::symlink,
+    fs::{File, OpenOptions},
+    os::{fd::AsRawFd, unix::fs::symlink},
     path::Path,
-    sync::atomic::{AtomicU16, Ordering},
+    process::Stdio,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
-use crate::support::{wait_until, with_gadget};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tempfile::TempDir;
+
+use crate::support::{Running, wait_until, with_gadget};
 
 /// Where the gadget looks for this program.
 const TARGET: &str = "/run/igx-test-usdt";
@@ -75,11 +83,27 @@ fn has_arguments() -> bool {
     (numbers.next().unwrap(), numbers.next().unwrap()) >= (5, 15)
 }
 
+/// The only test that says what the target is.
+struct Alone(#[allow(dead_code, reason = "held")] MutexGuard<'static, ()>);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(TARGET);
+    }
+}
+
+fn alone() -> Alone {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    std::fs::create_dir_all("/run").unwrap();
+    let _ = std::fs::remove_file(TARGET);
+    Alone(turn)
+}
+
 #[test]
 fn a_probe_that_an_author_left_tells_its_arguments() {
     assert!(Path::new("/sys/bus/event_source/devices/uprobe").exists(), "this kernel has no uprobes");
-    std::fs::create_dir_all("/run").unwrap();
-    let _ = std::fs::remove_file(TARGET);
+    let _alone = alone();
     symlink(std::env::current_exe().unwrap(), TARGET).unwrap();
     let igx = with_gadget("tests/gadgets/usdt");
     assert_eq!(WATCHERS.load(Ordering::Relaxed), 0);
@@ -99,5 +123,43 @@ fn a_probe_that_an_author_left_tells_its_arguments() {
     }
     run.stop();
     wait_until("the kernel counts nobody", || WATCHERS.load(Ordering::Relaxed) == 0);
-    std::fs::remove_file(TARGET).unwrap();
+}
+
+/// A file system (FUSE) that says nothing, as a container can make one; it is gone with this.
+struct Dead {
+    _fuse: File,
+    folder: TempDir,
+}
+
+impl Dead {
+    /// `None` where there is no FUSE.
+    fn new() -> Option<Self> {
+        let folder = TempDir::new().unwrap();
+        let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse").ok()?;
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
+        mount(Some("dead"), folder.path(), Some("fuse"), MsFlags::empty(), Some(options.as_str())).unwrap();
+        Some(Self { _fuse: fuse, folder })
+    }
+}
+
+impl Drop for Dead {
+    fn drop(&mut self) {
+        let _ = umount2(self.folder.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn a_program_on_a_file_system_that_does_not_answer_is_given_up() {
+    let _alone = alone();
+    let Some(dead) = Dead::new() else {
+        eprintln!("left out: no FUSE here");
+        return;
+    };
+    symlink(dead.folder.path().join("program"), TARGET).unwrap();
+    let igx = with_gadget("tests/gadgets/usdt");
+    let mut run = Running::start(igx.command(&["run", "usdt", "--host"]).stderr(Stdio::piped()));
+    run.wait_for_said("cannot attach program ig_told to usdt//run/igx-test-usdt:igx_test:told: its file system does not answer within 2 s");
+    // Whoever asked is stuck until the file system is gone.
+    drop(dead);
+    assert!(!run.status().success());
 }

@@ -7,10 +7,12 @@ mod argument;
 mod elf;
 mod kernel;
 mod library;
+mod patience;
 mod process;
 
 pub(crate) use argument::{Argument, MAX as MAX_ARGUMENTS, Place, arguments};
 pub(crate) use elf::{Elf, Probe};
 pub(crate) use kernel::KernelSymbols;
 pub(crate) use library::{open_below, paths_of};
+pub(crate) use patience::Patience;
 pub(crate) use process::Processes;

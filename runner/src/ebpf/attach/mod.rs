@@ -4,9 +4,10 @@ mod cookie;
 mod iterator;
 mod perf_event;
 mod specifications;
+mod target;
 mod user_probe;
 
-use std::{collections::BTreeMap, os::fd::AsFd, sync::Arc};
+use std::{collections::BTreeMap, os::fd::AsFd, sync::Arc, time::Duration};
 
 use gadget::{
     metadata::{self, Names},
@@ -18,9 +19,13 @@ pub use iterator::Iterator;
 pub use user_probe::UserProbe;
 
 use super::{Error, LoadedGadget, PacketProgram, Place, tracefs};
+use crate::symbol::Patience;
 
 /// The value of `attach_to` that leaves a program out.
 pub const DISABLED: &str = "gadget_program_disabled";
+
+/// How long is waited for the file system of a container.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The kinds of sections, besides those that see packets, whose programs can be attached.
 const KINDS: [&str; 15] = [
@@ -108,6 +113,7 @@ fn attach_all(
 ) -> Result<Attached, Error> {
     let mut attached = Attached::default();
     let specifications = specifications::Specifications::of(gadget)?.map(Arc::new);
+    let patience = Patience::new(PATIENCE);
     for program in gadget.programs() {
         let name = program.name().to_string_lossy().into_owned();
         let section = program.section().to_string_lossy().into_owned();
@@ -124,7 +130,8 @@ fn attach_all(
             "iter" => continue,
             kind @ ("uprobe" | "uretprobe" | "usdt") => {
                 let specifications = specifications.clone().filter(|_| kind == "usdt");
-                attached.user_probes.push(UserProbe::new(&program, &section, target, specifications)?);
+                let probe = UserProbe::new(&program, &section, target, specifications, &patience)?;
+                attached.user_probes.push(probe);
                 continue;
             }
             "perf_event" => {
