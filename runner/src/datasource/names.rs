@@ -63,8 +63,12 @@ impl DataSource {
     /// As those of [`Self::resolve`].
     pub fn resolve_shown(&self, typed: &str) -> Result<FieldId, UnknownField> {
         let id = self.resolve(typed)?;
-        let shown = self.fields[id].annotations.get("columns.replace").and_then(|other| self.field(other));
-        Ok(shown.unwrap_or(id))
+        Ok(self.stands_for(id).unwrap_or(id))
+    }
+
+    /// The field whose value is shown in place of this one's (`columns.replace`), if there is one.
+    pub(crate) fn stands_for(&self, id: FieldId) -> Option<FieldId> {
+        self.field(self.fields[id].annotations.get("columns.replace")?)
     }
 
     /// The shortest name that leads back to the field: its alias if that means this field, else its full name.
