@@ -285,7 +285,10 @@ mod tests {
             views(&[&source], &display).unwrap().remove(0).shows(&source, source.field(field).unwrap())
         };
         assert!(shown("columns", None, "name") && !shown("columns", None, "proc.creds.uid"));
-        assert!(shown("columns", Some("proc.uid"), "proc.creds.uid") && !shown("columns", Some("proc.uid"), "name"));
+        assert!(
+            shown("columns", Some("proc.uid"), "proc.creds.uid")
+                && !shown("columns", Some("proc.uid"), "name")
+        );
         assert!(shown("json", None, "proc.creds.uid") && !shown("json", Some("name"), "proc.creds.uid"));
         assert!(shown("json", Some("proc"), "proc.creds.uid") && !shown("none", None, "name"));
     }

@@ -20,8 +20,9 @@ const MAX_PROCESSES: usize = 1024;
 const MAX_NAMES: usize = 128 << 20;
 /// Bytes of a process' list of mappings that are read.
 const MAX_MAPS: u64 = 8 << 20;
-/// What is mapped is not looked at more often than this.
-const AGE: Duration = Duration::from_secs(1);
+/// What is mapped is not looked at more often than the first of these, and the oftener it was, the less often, up to the
+/// second: programs load libraries as they start, and what they make while they run has no names anyway.
+const AGES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(1));
 
 /// How long events wait for a file that is read.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -54,6 +55,8 @@ struct Process {
     /// What is mapped, by the first address.
     programs: HashMap<u64, Option<Arc<Program>>>,
     read: Instant,
+    /// How long that is not looked at again.
+    age: Duration,
 }
 
 /// A part of a file that is mapped to be executed.
@@ -121,16 +124,17 @@ impl Processes {
         if let Some(process) = known {
             let found = find(process);
             // What was loaded since is found by looking again.
-            if found.is_some() || process.read.elapsed() < AGE {
+            if found.is_some() || process.read.elapsed() < process.age {
                 return found;
             }
         }
+        let age = known.map_or(AGES.0, |process| AGES.1.min(process.age * 2));
         let mut text = Vec::new();
         // Of one that has ended there is nothing to read.
         let _ = File::open(format!("/proc/{pid}/maps"))
             .and_then(|file| file.take(MAX_MAPS).read_to_end(&mut text));
         let mappings = mappings(&String::from_utf8_lossy(&text));
-        let process = Process { mappings, programs: HashMap::new(), read: Instant::now() };
+        let process = Process { mappings, programs: HashMap::new(), read: Instant::now(), age };
         let found = find(&process);
         self.known.insert((pid, program), process);
         found
@@ -226,6 +230,28 @@ mod tests {
                 Mapping { first: 0x7ffe, end: 0x7fff, offset: 0, file: (0, 0) }
             ]
         );
+    }
+
+    #[test]
+    fn what_a_process_loads_is_found_but_it_is_not_looked_at_for_ever() {
+        let mut processes = Processes::default();
+        let key = (std::process::id(), 1);
+        let mut look = |later: Duration| {
+            if let Some(process) = processes.known.get_mut(&key) {
+                process.read = Instant::now().checked_sub(later).unwrap();
+            }
+            processes.mapping(key.0, key.1, 0x10);
+            (processes.known[&key].read.elapsed() < later, processes.known[&key].age)
+        };
+        look(AGES.1);
+        assert_eq!(look(2 * AGES.0), (true, 2 * AGES.0));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(look(hour), (true, 4 * AGES.0));
+        for _ in 0..20 {
+            look(hour);
+        }
+        assert_eq!(look(hour), (true, AGES.1));
+        assert!(!look(AGES.1 / 2).0);
     }
 
     #[test]
