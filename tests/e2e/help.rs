@@ -136,6 +136,10 @@ fn of_run() {
       -o, --output <MODE>
               columns, json, jsonpretty, yaml or none [default: columns]
 
+          --annotate <SUBJECT:KEY=VALUE,...>
+              Describe a data source or a field otherwise than the gadget does, as
+              in sni.name:columns.width=60
+
           --timestamp-format <FORMAT>
               Show when events happened, in the first column: the time of day, all
               of it, or seconds since the start
