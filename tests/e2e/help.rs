@@ -2,7 +2,7 @@
 
 use crate::support::Igx;
 
-fn help(command: &str, flag: &str) -> String {
+pub(crate) fn help(command: &str, flag: &str) -> String {
     let mut args: Vec<_> = command.split(' ').filter(|word| !word.is_empty()).collect();
     args.push(flag);
     // Blanks that clap leaves at the ends of lines are nothing to read.
@@ -135,6 +135,10 @@ fn of_run() {
     Output:
       -o, --output <MODE>
               columns, json, jsonpretty, yaml or none [default: columns]
+
+          --annotate <SUBJECT:KEY=VALUE,...>
+              Describe a data source or a field otherwise than the gadget does, as
+              in sni.name:columns.width=60
 
           --timestamp-format <FORMAT>
               Show when events happened, in the first column: the time of day, all

@@ -15,6 +15,7 @@ mod guests;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;
+mod help_commands;
 mod identity;
 mod inspect_peer;
 mod journey;
@@ -39,3 +40,4 @@ mod store;
 mod support;
 mod torture;
 mod trust;
+mod usdt;

@@ -86,6 +86,17 @@ fn each_data_source_has_its_mode_and_its_title() {
 }
 
 #[test]
+fn what_a_gadget_says_of_its_fields_can_be_said_otherwise() {
+    let igx = with_trace_files();
+    let flags =
+        ["--annotate", "open:cli.default-output-mode=none,start.proc.comm:columns.alias=program", "-q"];
+    let output = watch(&igx, &[&flags[..], &["--fields", "start:program"]].concat(), &["true"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "PROGRAM\ntrue\n");
+    let wrong = ["run", "trace_files", "--verify-image=false", "--host", "--annotate", "opne.fname:a=b"];
+    insta::assert_snapshot!(igx.fails(&wrong), @r#"Error: --annotate: the gadget has no data source "opne" (did you mean open?); it is for open, start"#);
+}
+
+#[test]
 fn a_quiet_run_says_nothing() {
     let igx = with_trace_files();
     let output = watch(&igx, &["-q", "-o", "none"], &["true"]);

@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
@@ -171,6 +171,11 @@ impl Running {
     pub(crate) fn ends(mut self) {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {:#?}", self.everything_said());
+    }
+
+    /// Waits until it ends, however it does.
+    pub(crate) fn status(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// The next line of output, if it comes in time.

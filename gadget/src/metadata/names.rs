@@ -20,6 +20,14 @@ impl<T> Names<T> {
         self.0.insert(name.to_lowercase(), (name, value)).map(|(_, old)| old)
     }
 
+    /// The value under this name, to be changed; the default one if there is none.
+    pub fn or_default(&mut self, name: &str) -> &mut T
+    where
+        T: Default,
+    {
+        &mut self.0.entry(name.to_lowercase()).or_insert_with(|| (name.to_owned(), T::default())).1
+    }
+
     /// Names as they were written, with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
         self.0.values().map(|(name, value)| (name.as_str(), value))

@@ -19,10 +19,13 @@ const VARIABLE: &str = "_IGX_COMPLETE";
 const NAME: &str = "igx";
 
 pub(super) fn command() -> Command {
-    Command::new("completions")
-        .alias("completion")
-        .about("Print a shell's completion script")
-        .arg(Arg::new("shell").required(true).value_parser(value_parser!(Shell)).help("Which shell"))
+    Command::new("completions").alias("completion").about("Print a shell's completion script").arg(
+        Arg::new("shell")
+            .value_name("SHELL")
+            .required(true)
+            .value_parser(value_parser!(Shell))
+            .help("Which shell"),
+    )
 }
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {

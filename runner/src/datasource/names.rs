@@ -63,8 +63,12 @@ impl DataSource {
     /// As those of [`Self::resolve`].
     pub fn resolve_shown(&self, typed: &str) -> Result<FieldId, UnknownField> {
         let id = self.resolve(typed)?;
-        let shown = self.fields[id].annotations.get("columns.replace").and_then(|other| self.field(other));
-        Ok(shown.unwrap_or(id))
+        Ok(self.stands_for(id).unwrap_or(id))
+    }
+
+    /// The field whose value is shown in place of this one's (`columns.replace`), if there is one.
+    pub(crate) fn stands_for(&self, id: FieldId) -> Option<FieldId> {
+        self.field(self.fields[id].annotations.get("columns.replace")?)
     }
 
     /// The shortest name that leads back to the field: its alias if that means this field, else its full name.
@@ -152,13 +156,20 @@ impl DataSource {
         }
         let mut candidates: Vec<FieldId> = self.with_value().collect();
         candidates.sort_by_key(|&id| !self.is_visible(id));
-        // By full name, by last part and by alias: people leave parts out.
+        let shortened = candidates.iter().filter_map(|&id| {
+            let field = &self.fields[id];
+            let short = format!("{}.{}", field.full_name.split_once('.')?.0, field.name);
+            (short != field.full_name && self.find(&short) == Some(id)).then_some(short)
+        });
+        let shortened: Vec<String> = shortened.collect();
+        // By full name, by last part, by alias and without the parts in the middle: people leave parts out.
         let spellings = candidates.into_iter().flat_map(|id| {
             let field = &self.fields[id];
             let alias = self.alias(id).unwrap_or(&field.name);
             [field.full_name.as_str(), &field.name, alias].map(|spelling| (spelling, &*field.full_name))
         });
-        let nearest = nearest(&typed, spellings);
+        let shortened = shortened.iter().map(|short| (short.as_str(), short.as_str()));
+        let nearest = nearest(&typed, spellings.chain(shortened));
         if !nearest.0.is_empty() {
             return UnknownField::Mistyped { typed, source_name, nearest };
         }
@@ -258,6 +269,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_met_with_what_may_have_been_meant() {
+        insta::assert_snapshot!(error("proc.udi"), @r#"data source "sni" has no field "proc.udi" (did you mean proc.uid or proc.pid or proc.tid?)"#);
         insta::assert_snapshot!(error("conm"), @r#"data source "sni" has no field "conm" (did you mean proc.comm or proc.parent.comm?)"#);
         insta::assert_snapshot!(error("containerNam"), @r#"data source "sni" has no field "containerNam" (did you mean runtime.containerName or k8s.containerName or runtime.containerId?)"#);
         insta::assert_snapshot!(error("zzzzzz"), @r#"data source "sni" has no field "zzzzzz"; it shows runtime.containerName, comm, pid, tid, name, and `igx run IMAGE --help` tells what else it has"#);

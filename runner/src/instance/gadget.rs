@@ -12,6 +12,7 @@ use gadget::{
 };
 
 use super::{
+    annotate::Annotation,
     custom,
     guest::Started,
     statistics::{self, Statistics},
@@ -111,13 +112,19 @@ pub struct Param {
 
 impl Gadget {
     /// Reads an image.
-    pub fn open(mut image: GadgetImage) -> Result<Self, Error> {
+    pub fn open(image: GadgetImage) -> Result<Self, Error> {
+        Self::open_annotated(image, &[])
+    }
+
+    /// Reads an image, of which some things are described otherwise than its author did.
+    pub fn open_annotated(mut image: GadgetImage, annotations: &[Annotation]) -> Result<Self, Error> {
         if let Some(module) = &mut image.wasm {
             wasm::merge_segments(module);
         }
         let name = || image.reference.clone();
-        let metadata =
+        let mut metadata =
             Metadata::parse(&image.metadata).map_err(|source| Error::Metadata { image: name(), source })?;
+        annotations.iter().for_each(|annotation| annotation.set(&mut metadata));
         let statistics = statistics::sources(&metadata);
         let object = match image.object.as_deref() {
             Some(elf) => Object::parse(elf).map_err(|source| Error::Object { image: name(), source })?,

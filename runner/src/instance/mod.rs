@@ -2,6 +2,7 @@
 //!
 //! Everything that `igx run` does can be called from here: [`resolve`] an image, [`Gadget::open`] it, [`run`] it.
 
+mod annotate;
 mod asked;
 mod batch;
 mod builtin;
@@ -29,6 +30,7 @@ mod statistics;
 mod step;
 mod syscall;
 
+pub use annotate::{Annotation, Error as AnnotationError};
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
 pub use command::{Error as CommandError, exit_code};
 pub use counters::Counter;

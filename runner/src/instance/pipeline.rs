@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     container::Lookup,
-    datasource::{Accessor, DataSource, Event, Packet, Slot, Slots, UnknownSource},
+    datasource::{Accessor, DataSource, Event, Packet, Slot, Slots, SourceKind, UnknownSource},
     operator::{
         Verdict,
         expression::{self, Expression},
@@ -278,10 +278,16 @@ impl Pipeline {
         view: &View,
         options: &Options,
     ) -> Result<Self, Error> {
-        if let Some(rules) = options.filters.get(&data.name) {
+        let (rules, expression) = (options.filters.get(&data.name), options.expressions.get(&data.name));
+        // Guests, filters and what sorts batches read what they like.
+        if calls.is_empty() && rules.is_none() && expression.is_none() && data.kind != SourceKind::Array {
+            let is_read = |field| view.shows(data, field);
+            operators.iter_mut().for_each(|(_, operator)| operator.narrow(&is_read));
+        }
+        if let Some(rules) = rules {
             operators.extend(Filter::attach(data, rules)?.map(|filter| (9000, filter)));
         }
-        if let Some(expression) = options.expressions.get(&data.name) {
+        if let Some(expression) = expression {
             operators.extend(Expression::attach(data, expression)?.map(|filter| (9000, filter)));
         }
         let rest = rest_names(data).and_then(|(name, len)| Rest::new(data, name, len));

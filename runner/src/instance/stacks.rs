@@ -30,6 +30,9 @@ pub(super) struct Kept {
     maps: Arc<StackMaps>,
     kernel: Option<KernelSymbols>,
     processes: Processes,
+    /// The user stack at hand.
+    user: Option<UserStack>,
+    entries: Vec<u8>,
 }
 
 impl StackMaps {
@@ -45,7 +48,8 @@ impl StackMaps {
 
 impl Kept {
     pub(super) fn new(maps: Arc<StackMaps>) -> Self {
-        Self { maps, kernel: None, processes: Processes::default() }
+        let processes = Processes::default();
+        Self { maps, kernel: None, processes, user: None, entries: Vec::new() }
     }
 }
 
@@ -71,20 +75,26 @@ impl Stacks for Kept {
         }
     }
 
-    fn addresses(&mut self, stack: UserStack, out: &mut Vec<u8>) {
-        for address in addresses(&entries(self.maps.user.as_ref(), stack.id)) {
+    fn take(&mut self, stack: UserStack) {
+        self.entries = entries(self.maps.user.as_ref(), stack.id);
+        self.user = Some(stack);
+    }
+
+    fn addresses(&mut self, out: &mut Vec<u8>) {
+        for address in addresses(&self.entries) {
             // Writing to memory does not fail.
             let _ = write!(out, "{address:#018x}; ");
         }
     }
 
-    fn build_ids(&mut self, stack: UserStack, out: &mut Vec<u8>) {
-        write_places(&entries(self.maps.build_ids.as_ref(), stack.id), out);
+    fn symbols(&mut self, out: &mut Vec<u8>) {
+        if let Some(stack) = self.user {
+            self.processes.names(stack.process, stack.program, addresses(&self.entries), out);
+        }
     }
 
-    fn symbols(&mut self, stack: UserStack, out: &mut Vec<u8>) {
-        let entries = entries(self.maps.user.as_ref(), stack.id);
-        self.processes.names(stack.process, stack.program, addresses(&entries), out);
+    fn build_ids(&mut self, stack: UserStack, out: &mut Vec<u8>) {
+        write_places(&entries(self.maps.build_ids.as_ref(), stack.id), out);
     }
 }
 

@@ -39,6 +39,9 @@ pub trait Operator: Send {
     /// Looks at one event, and fills the slots of the fields that this operator added. On the hot path.
     fn process(&mut self, event: &mut Event<'_>) -> Verdict;
 
+    /// Told before the first event which fields anybody reads: others need no value.
+    fn narrow(&mut self, _is_read: &dyn Fn(FieldId) -> bool) {}
+
     /// Looks at a whole batch, once all that pass of it have been processed one by one.
     fn arrange(&mut self, _batch: &mut Vec<Packet>) {}
 }

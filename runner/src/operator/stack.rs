@@ -16,14 +16,17 @@ pub trait Stacks: Send {
     /// Appends the functions of the kernel stack `id`, each with `; ` after it; nothing if there is no such stack.
     fn kernel(&mut self, id: u32, out: &mut Vec<u8>);
 
-    /// Appends the addresses of a user stack, as the functions are appended.
-    fn addresses(&mut self, stack: UserStack, out: &mut Vec<u8>);
+    /// Takes a user stack from the kernel: [`Stacks::addresses`] and [`Stacks::symbols`] are of this one from then on.
+    fn take(&mut self, stack: UserStack);
 
-    /// Appends the places in files, as the functions are appended.
+    /// Appends the addresses of the user stack, as the functions are appended.
+    fn addresses(&mut self, out: &mut Vec<u8>);
+
+    /// Appends the functions of the user stack, each with `; ` after it.
+    fn symbols(&mut self, out: &mut Vec<u8>);
+
+    /// Appends the places in files of a user stack, as the functions are appended.
     fn build_ids(&mut self, stack: UserStack, out: &mut Vec<u8>);
-
-    /// Appends the functions, each with `; ` after it.
-    fn symbols(&mut self, stack: UserStack, out: &mut Vec<u8>);
 }
 
 /// Knows no stack.
@@ -31,9 +34,10 @@ pub struct NoStacks;
 
 impl Stacks for NoStacks {
     fn kernel(&mut self, _: u32, _: &mut Vec<u8>) {}
-    fn addresses(&mut self, _: UserStack, _: &mut Vec<u8>) {}
+    fn take(&mut self, _: UserStack) {}
+    fn addresses(&mut self, _: &mut Vec<u8>) {}
+    fn symbols(&mut self, _: &mut Vec<u8>) {}
     fn build_ids(&mut self, _: UserStack, _: &mut Vec<u8>) {}
-    fn symbols(&mut self, _: UserStack, _: &mut Vec<u8>) {}
 }
 
 /// A stack of a process.
@@ -48,7 +52,19 @@ pub struct UserStack {
 }
 
 /// Where the kernel's stacks become text.
-pub struct KernelStacks(Vec<(Accessor, usize)>);
+pub struct KernelStacks(Vec<Kernel>);
+
+struct Kernel {
+    id: Accessor,
+    text: Text,
+}
+
+/// A field of text.
+#[derive(Clone, Copy)]
+struct Text {
+    field: FieldId,
+    slot: usize,
+}
 
 impl KernelStacks {
     /// Adds a field of text beside each. A step of its own, as upstream's order of fields has other operators' between
@@ -61,7 +77,7 @@ impl KernelStacks {
 /// The operator that writes stacks.
 pub struct Stack<S> {
     stacks: S,
-    kernel: Vec<(Accessor, usize)>,
+    kernel: Vec<Kernel>,
     user: Vec<User>,
 }
 
@@ -69,8 +85,10 @@ struct User {
     id: Accessor,
     process: Accessor,
     program: Accessor,
-    /// Addresses, places, functions.
-    slots: [usize; 3],
+    /// Those that anybody reads.
+    addresses: Option<Text>,
+    places: Option<Text>,
+    functions: Option<Text>,
 }
 
 impl<S: Stacks + 'static> Stack<S> {
@@ -88,11 +106,11 @@ impl<S: Stacks + 'static> Stack<S> {
     }
 }
 
-fn attach_kernel(ds: &mut DataSource, id: FieldId) -> Option<(Accessor, usize)> {
+fn attach_kernel(ds: &mut DataSource, id: FieldId) -> Option<Kernel> {
     let name = target_name(ds, id, "ebpf.formatter.kstack")?;
     let source = ds.accessor(id);
-    let (_, slot) = add_text_beside(ds, id, &name, Annotations::default())?;
-    Some((source, slot))
+    let (field, slot) = add_text_beside(ds, id, &name, Annotations::default())?;
+    Some(Kernel { id: source, text: Text { field, slot } })
 }
 
 fn attach_user(ds: &mut DataSource, id: FieldId) -> Option<User> {
@@ -102,17 +120,15 @@ fn attach_user(ds: &mut DataSource, id: FieldId) -> Option<User> {
     };
     let (stack, process, program) = (part("stack_id")?, part("tgid_level0")?, part("base_addr_hash")?);
     let parts: Vec<_> = ds.children(Some(id)).collect();
-    let slots = ["addresses", "buildid", "symbols"].map(|name| {
+    let added = ["addresses", "buildid", "symbols"].map(|name| {
         let slot = ds.slots;
-        ds.add_slot_field(Some(id), name, Scalar::String, 0);
-        if let Some(field) = ds.fields.last_mut() {
-            field.tags = vec![format!("name:{name}"), "operator:ustack".to_owned()];
-        }
-        slot
+        let field = ds.add_slot_field(Some(id), name, Scalar::String, 0);
+        ds.fields[field].tags = vec![format!("name:{name}"), "operator:ustack".to_owned()];
+        Text { field, slot }
     });
-    let added = ds.fields.len() - slots.len()..ds.fields.len();
-    parts.into_iter().chain(added).for_each(|part| ds.fields[part].hidden = true);
-    Some(User { id: stack, process, program, slots })
+    parts.into_iter().chain(added.map(|text| text.field)).for_each(|part| ds.fields[part].hidden = true);
+    let [addresses, places, functions] = added.map(Some);
+    Some(User { id: stack, process, program, addresses, places, functions })
 }
 
 impl<S: Stacks> Operator for Stack<S> {
@@ -120,12 +136,21 @@ impl<S: Stacks> Operator for Stack<S> {
         "stacks"
     }
 
+    fn narrow(&mut self, is_read: &dyn Fn(FieldId) -> bool) {
+        self.kernel.retain(|kernel| is_read(kernel.text.field));
+        for User { addresses, places, functions, .. } in &mut self.user {
+            for text in [addresses, places, functions] {
+                *text = text.filter(|text| is_read(text.field));
+            }
+        }
+    }
+
     fn process(&mut self, event: &mut Event<'_>) -> Verdict {
-        for (source, slot) in &self.kernel {
-            let id = source.u64(event) as u32;
+        for kernel in &self.kernel {
+            let id = kernel.id.u64(event) as u32;
             // Negative numbers are errors: there was no stack to be had.
             if !is_error(id) {
-                event.slots.set_text(*slot, |out| self.stacks.kernel(id, out));
+                event.slots.set_text(kernel.text.slot, |out| self.stacks.kernel(id, out));
             }
         }
         for user in &self.user {
@@ -136,10 +161,18 @@ impl<S: Stacks> Operator for Stack<S> {
             if process == 0 || is_error(id) {
                 continue;
             }
-            let [addresses, places, symbols] = user.slots;
-            event.slots.set_text(addresses, |out| self.stacks.addresses(stack, out));
-            event.slots.set_text(places, |out| self.stacks.build_ids(stack, out));
-            event.slots.set_text(symbols, |out| self.stacks.symbols(stack, out));
+            if user.addresses.is_some() || user.functions.is_some() {
+                self.stacks.take(stack);
+            }
+            if let Some(text) = user.addresses {
+                event.slots.set_text(text.slot, |out| self.stacks.addresses(out));
+            }
+            if let Some(text) = user.places {
+                event.slots.set_text(text.slot, |out| self.stacks.build_ids(stack, out));
+            }
+            if let Some(text) = user.functions {
+                event.slots.set_text(text.slot, |out| self.stacks.symbols(out));
+            }
         }
         Verdict::Pass
     }
@@ -151,23 +184,38 @@ fn is_error(id: u32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use super::super::testing::{Source, bytes, event, text};
     use super::*;
 
     /// Stacks that tell what they were asked.
-    struct Telling;
+    #[derive(Default)]
+    struct Telling {
+        taken: Option<UserStack>,
+        asked: Arc<AtomicUsize>,
+    }
 
     impl Stacks for Telling {
         fn kernel(&mut self, id: u32, out: &mut Vec<u8>) {
             out.extend_from_slice(format!("kernel {id}; ").as_bytes());
         }
-        fn addresses(&mut self, stack: UserStack, out: &mut Vec<u8>) {
+        fn take(&mut self, stack: UserStack) {
+            self.taken = Some(stack);
+            self.asked.fetch_add(1, Ordering::Relaxed);
+        }
+        fn addresses(&mut self, out: &mut Vec<u8>) {
+            let stack = self.taken.unwrap();
             out.extend_from_slice(format!("{} of {}; ", stack.id, stack.process).as_bytes());
         }
         fn build_ids(&mut self, _: UserStack, out: &mut Vec<u8>) {
             out.extend_from_slice(b"id; ");
         }
-        fn symbols(&mut self, stack: UserStack, out: &mut Vec<u8>) {
+        fn symbols(&mut self, out: &mut Vec<u8>) {
+            let stack = self.taken.unwrap();
             out.extend_from_slice(format!("main of {}; ", stack.program).as_bytes());
         }
     }
@@ -186,9 +234,17 @@ mod tests {
     }
 
     fn shown(kern: u32, stack: u32, process: u32) -> [String; 4] {
+        read(kern, stack, process, &["kern", "user.addresses", "user.buildid", "user.symbols"]).0
+    }
+
+    /// What is written if only these fields are read, and how often a user stack was taken from the kernel.
+    fn read(kern: u32, stack: u32, process: u32, fields: &[&str]) -> ([String; 4], usize) {
         let mut ds = source();
         let kernel = KernelStacks::attach(&mut ds);
-        let mut operator = Stack::attach(&mut ds, kernel, Telling).unwrap();
+        let telling = Telling::default();
+        let asked = telling.asked.clone();
+        let mut operator = Stack::attach(&mut ds, kernel, telling).unwrap();
+        operator.narrow(&|field| fields.contains(&ds.fields[field].full_name.as_str()));
         let number = |n: u32| n.to_ne_bytes();
         let (kern, stack, process, program) = (number(kern), number(stack), number(process), number(9));
         let data = bytes(
@@ -200,10 +256,21 @@ mod tests {
                 ("user.base_addr_hash", &program[..]),
             ],
         );
-        event(&ds, &data, |e| {
+        let texts = event(&ds, &data, |e| {
             assert_eq!(operator.process(e), Verdict::Pass);
             ["kern", "user.addresses", "user.buildid", "user.symbols"].map(|name| text(&ds, e, name))
-        })
+        });
+        (texts, asked.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn what_nobody_reads_is_not_asked_for_and_what_is_read_once() {
+        let all = ["kern", "user.addresses", "user.buildid", "user.symbols"];
+        assert_eq!(read(7, 8, 4, &all).1, 1);
+        let texts = |texts: [&str; 4]| texts.map(str::to_owned);
+        assert_eq!(read(7, 8, 4, &["kern"]), (texts(["kernel 7; ", "", "", ""]), 0));
+        assert_eq!(read(7, 8, 4, &["user.buildid"]), (texts(["", "", "id; ", ""]), 0));
+        assert_eq!(read(7, 8, 4, &["user.symbols"]), (texts(["", "", "", "main of 9; "]), 1));
     }
 
     #[test]

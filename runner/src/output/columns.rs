@@ -165,8 +165,7 @@ struct Room {
 impl Column {
     fn new(source: &DataSource, id: FieldId) -> Self {
         let field = &source.fields[id];
-        let replaced = field.annotations.get("columns.replace").and_then(|name| source.field(name));
-        let shown = replaced.unwrap_or(id);
+        let shown = source.stands_for(id).unwrap_or(id);
         let kind = source.fields[shown].kind;
         let header = field.annotations.get("columns.alias").unwrap_or(&field.full_name).to_uppercase();
         let header_columns = escape::terminal(header.as_bytes(), &mut Vec::new());
@@ -176,7 +175,9 @@ impl Column {
         let wish = Wish {
             width,
             min: size("columns.minwidth").unwrap_or(0),
-            max: size("columns.maxwidth").or_else(|| digits(kind, hex)).unwrap_or(usize::from(u16::MAX)),
+            max: size("columns.maxwidth")
+                .or_else(|| digits(kind, hex).map(|digits| digits.max(header_columns)))
+                .unwrap_or(usize::from(u16::MAX)),
             fixed: field.annotations.is_true("columns.fixed"),
             header: header_columns,
             is_text: is_text(kind),

@@ -11,8 +11,8 @@ pub(super) fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, &b| plain & matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\'))
 }
 
-/// Appends `bytes` as a JSON string, quoted. Escapes what JSON demands and the two line separators that
-/// JavaScript would trip over; a byte that is not UTF-8 becomes U+FFFD.
+/// Appends `bytes` as a JSON string, quoted. Escapes what JSON demands and, as JSON is read on terminals too, whatever
+/// does not show as itself; a byte that is not UTF-8 becomes U+FFFD.
 #[inline]
 pub(super) fn json(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
@@ -30,7 +30,7 @@ fn json_slow(bytes: &[u8], out: &mut Vec<u8>) {
         let valid = chunk.valid();
         let mut copied = 0;
         for (at, c) in valid.char_indices() {
-            if !(c < ' ' || matches!(c, '"' | '\\' | '\u{2028}' | '\u{2029}')) {
+            if is_printable(c) && !matches!(c, '"' | '\\') {
                 continue;
             }
             out.extend_from_slice(&valid.as_bytes()[copied..at]);
@@ -41,7 +41,12 @@ fn json_slow(bytes: &[u8], out: &mut Vec<u8>) {
                 '\n' => out.extend_from_slice(b"\\n"),
                 '\r' => out.extend_from_slice(b"\\r"),
                 '\t' => out.extend_from_slice(b"\\t"),
-                _ => numeric(b'u', u32::from(c), 4, out),
+                // Above U+FFFF two of them: JSON counts in UTF-16.
+                _ => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        numeric(b'u', u32::from(*unit), 4, out);
+                    }
+                }
             }
         }
         out.extend_from_slice(&valid.as_bytes()[copied..]);
@@ -168,9 +173,10 @@ mod tests {
     #[test]
     fn json_escapes() {
         insta::assert_snapshot!(as_json(b"plain"), @r#""plain""#);
-        assert_eq!(as_json(b"q\"b\\n\nr\rt\t<&>\x7f"), "\"q\\\"b\\\\n\\nr\\rt\\t<&>\x7f\"");
+        assert_eq!(as_json(b"q\"b\\n\nr\rt\t<&>"), "\"q\\\"b\\\\n\\nr\\rt\\t<&>\"");
         assert_eq!(as_json(b"\x00\x1f\x1b"), r#""\u0000\u001f\u001b""#);
         insta::assert_snapshot!(as_json("ünï\u{2028}\u{2029}字".as_bytes()), @r#""ünï\u2028\u2029字""#);
+        insta::assert_snapshot!(as_json("\x7f\u{9b}m\u{202e}\u{e0001}".as_bytes()), @r#""\u007f\u009bm\u202e\udb40\udc01""#);
         insta::assert_snapshot!(as_json(b"a\xe2\x82z\xff"), @r#""a\ufffd\ufffdz\ufffd""#);
     }
 

@@ -20,6 +20,8 @@ pub mod fields;
 mod histogram;
 pub mod json;
 pub mod mode;
+#[cfg(test)]
+mod modes_tests;
 mod number;
 mod tint;
 mod width;

@@ -42,6 +42,20 @@ pub struct View {
     pub fields: Option<Vec<FieldId>>,
 }
 
+impl View {
+    /// Whether the view shows the field, or all of the struct that it is in.
+    pub fn shows(&self, source: &DataSource, field: FieldId) -> bool {
+        if self.mode == Mode::None {
+            return false;
+        }
+        let Some(fields) = &self.fields else { return true };
+        let mut around = std::iter::successors(Some(field), |&id| source.fields.get(id)?.parent);
+        let by_itself = around.any(|id| fields.contains(&id));
+        // Or it stands for one that is shown.
+        by_itself || fields.iter().any(|&id| source.stands_for(id) == Some(field))
+    }
+}
+
 /// What `display` makes of these data sources.
 ///
 /// # Errors
@@ -260,6 +274,23 @@ mod tests {
         1                ab
         ");
         assert!(batch("columns", None, true, 0).starts_with("\x1b[H\x1b[2JN"));
+    }
+
+    #[test]
+    fn what_is_shown_is_known_before_the_first_event() {
+        let source = sample::sni();
+        let shown = |mode: &str, fields: Option<&str>, field: &str| {
+            let (mode, fields) = (mode.to_owned(), fields.map(str::to_owned));
+            let display = Display { mode, fields, ..Display::default() };
+            views(&[&source], &display).unwrap().remove(0).shows(&source, source.field(field).unwrap())
+        };
+        assert!(shown("columns", None, "name") && !shown("columns", None, "proc.creds.uid"));
+        assert!(
+            shown("columns", Some("proc.uid"), "proc.creds.uid")
+                && !shown("columns", Some("proc.uid"), "name")
+        );
+        assert!(shown("json", None, "proc.creds.uid") && !shown("json", Some("name"), "proc.creds.uid"));
+        assert!(shown("json", Some("proc"), "proc.creds.uid") && !shown("none", None, "name"));
     }
 
     #[test]

@@ -54,12 +54,14 @@ pub(crate) struct Functions {
 }
 
 /// Where a probe that its author left is (a statically defined tracepoint).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Probe {
     /// The instruction, in bytes from the file's start.
     pub(crate) offset: u64,
     /// The counter that says whether anybody looks, in bytes from the file's start; 0 if there is none.
     pub(crate) counter: u64,
+    /// Where its arguments are: see [`super::arguments`].
+    pub(crate) arguments: String,
 }
 
 fn invalid(why: &str) -> Error {
@@ -216,16 +218,18 @@ impl Elf {
             let Some(note) = rest.get(from..from.saturating_add(size as usize)) else { break };
             if u32_at(rest, 8) == 3 && text_at(rest, 12) == b"stapsdt" {
                 let its_provider = text_at(note, 24);
-                if its_provider == provider.as_bytes()
-                    && text_at(note, 25 + its_provider.len()) == name.as_bytes()
-                {
+                let its_name = text_at(note, 25 + its_provider.len());
+                if its_provider == provider.as_bytes() && its_name == name.as_bytes() {
+                    let arguments = text_at(note, 26 + its_provider.len() + its_name.len());
                     // Who links a program moves its parts; how far is told by a section that was moved with them.
                     let moved = base.map_or(0, |base| base.wrapping_sub(u64_at(note, 8)));
                     let place = |address: u64| self.offset_of(address.wrapping_add(moved));
                     let counter = Some(u64_at(note, 16)).filter(|&counter| counter != 0);
-                    let probe = place(u64_at(note, 0))
-                        .map(|offset| Probe { offset, counter: counter.and_then(place).unwrap_or(0) });
-                    found.extend(probe);
+                    found.extend(place(u64_at(note, 0)).map(|offset| Probe {
+                        offset,
+                        counter: counter.and_then(place).unwrap_or(0),
+                        arguments: String::from_utf8_lossy(arguments).into_owned(),
+                    }));
                 }
             }
             rest = rest.get(from.saturating_add(padded(size))..).unwrap_or_default();
@@ -325,7 +329,7 @@ mod tests {
         ".8byte 0",
         r#".asciz "igx""#,
         r#".asciz "names""#,
-        r#".asciz """#,
+        r#".asciz "8@$7""#,
         "994: .balign 4",
         ".popsection",
     );
@@ -334,7 +338,10 @@ mod tests {
     fn probes_are_found_by_provider_and_name() {
         let elf = Elf::open(File::open("/proc/self/exe").unwrap()).unwrap();
         let offset = elf.function("igx_test_of_names").unwrap().unwrap();
-        assert_eq!(elf.probes("igx", "names").unwrap(), [Probe { offset, counter: 0 }]);
+        assert_eq!(
+            elf.probes("igx", "names").unwrap(),
+            [Probe { offset, counter: 0, arguments: "8@$7".to_owned() }]
+        );
         assert_eq!(elf.probes("igx", "name").unwrap(), []);
         assert_eq!(elf.probes("ig", "names").unwrap(), []);
     }

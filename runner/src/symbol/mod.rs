@@ -3,12 +3,16 @@
 //! Stacks are lists of addresses, and probes in programs are attached to names. Everything read here belongs to somebody
 //! else, who may have written it to do harm: lengths are bounded, and what makes no sense has no name.
 
+mod argument;
 mod elf;
 mod kernel;
 mod library;
+mod patience;
 mod process;
 
+pub(crate) use argument::{Argument, MAX as MAX_ARGUMENTS, Place, arguments};
 pub(crate) use elf::{Elf, Probe};
 pub(crate) use kernel::KernelSymbols;
 pub(crate) use library::{open_below, paths_of};
+pub(crate) use patience::Patience;
 pub(crate) use process::Processes;

@@ -23,8 +23,7 @@ const ROOT: [(&str, bool, Fate); 3] = [
 ];
 
 /// Flags of `ig run`.
-const RUN: [(&str, bool, Fate); 17] = [
-    ("annotate", false, Fate::Refused),
+const RUN: [(&str, bool, Fate); 16] = [
     ("debuginfod-cache-path", false, Fate::Missing),
     ("enrich-with-k8s-apiserver", true, Fate::Missing),
     ("env-vars", false, Fate::Missing),

@@ -109,6 +109,14 @@ fn shared(command: Command) -> Command {
                 .help("columns, json, jsonpretty, yaml or none [default: columns]"),
         )
         .arg(
+            Arg::new("annotate")
+                .long("annotate")
+                .value_name("SUBJECT:KEY=VALUE,...")
+                .action(ArgAction::Append)
+                .help_heading(OUTPUT)
+                .help("Describe a data source or a field otherwise than the gadget does, as in sni.name:columns.width=60"),
+        )
+        .arg(
             Arg::new("timestamp-format")
                 .long("timestamp-format")
                 .value_name("FORMAT")

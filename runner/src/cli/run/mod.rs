@@ -31,12 +31,17 @@ use nix::sys::{
     signal::{SigSet, Signal},
 };
 
-use super::{containers, ig, images, places, progress::Bar};
+use super::{
+    containers, ig,
+    images::{self, Given as _},
+    places,
+    progress::Bar,
+};
 use crate::{
     datasource::DataSource,
     ebpf,
     images::{Images, Pull},
-    instance::{self, Gadget, Notice, Options, Summary},
+    instance::{self, Annotation, Gadget, Notice, Options, Summary},
     operator::format::Times,
 };
 
@@ -78,9 +83,11 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let cache = places::cache(&own);
     let image = instance::resolve(&mut store, name, &images, &Pulling { name, bar: OnceCell::new() })?;
     drop(store);
-    let gadget = Gadget::open(image)?;
+    let annotations = Annotation::list(&found.values("annotate"))?;
+    let gadget = Gadget::open_annotated(image, &annotations)?;
 
     let sources = instance::data_sources(&gadget)?;
+    annotations.iter().try_for_each(|annotation| annotation.check(&sources))?;
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
     let full =
         super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));

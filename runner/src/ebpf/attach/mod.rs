@@ -1,10 +1,13 @@
 //! Attaching a gadget's programs, by the kind that their section names.
 
+mod cookie;
 mod iterator;
 mod perf_event;
+mod specifications;
+mod target;
 mod user_probe;
 
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::{collections::BTreeMap, os::fd::AsFd, sync::Arc, time::Duration};
 
 use gadget::{
     metadata::{self, Names},
@@ -16,9 +19,13 @@ pub use iterator::Iterator;
 pub use user_probe::UserProbe;
 
 use super::{Error, LoadedGadget, PacketProgram, Place, tracefs};
+use crate::symbol::Patience;
 
 /// The value of `attach_to` that leaves a program out.
 pub const DISABLED: &str = "gadget_program_disabled";
+
+/// How long is waited for the file system of a container.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The kinds of sections, besides those that see packets, whose programs can be attached.
 const KINDS: [&str; 15] = [
@@ -105,6 +112,8 @@ fn attach_all(
     interface: Option<&str>,
 ) -> Result<Attached, Error> {
     let mut attached = Attached::default();
+    let specifications = specifications::Specifications::of(gadget)?.map(Arc::new);
+    let patience = Patience::new(PATIENCE);
     for program in gadget.programs() {
         let name = program.name().to_string_lossy().into_owned();
         let section = program.section().to_string_lossy().into_owned();
@@ -119,8 +128,10 @@ fn attach_all(
         let link = match kind(&section) {
             // Attached by whoever reads what they make.
             "iter" => continue,
-            "uprobe" | "uretprobe" | "usdt" => {
-                attached.user_probes.push(UserProbe::new(&program, &section, target)?);
+            kind @ ("uprobe" | "uretprobe" | "usdt") => {
+                let specifications = specifications.clone().filter(|_| kind == "usdt");
+                let probe = UserProbe::new(&program, &section, target, specifications, &patience)?;
+                attached.user_probes.push(probe);
                 continue;
             }
             "perf_event" => {
