@@ -19,7 +19,6 @@ use super::{
 use crate::{
     datasource::{DataSource, EnumField},
     ebpf::{attach, param},
-    wasm,
 };
 
 /// Why an image is no gadget that can be run.
@@ -111,10 +110,7 @@ pub struct Param {
 
 impl Gadget {
     /// Reads an image.
-    pub fn open(mut image: GadgetImage) -> Result<Self, Error> {
-        if let Some(module) = &mut image.wasm {
-            wasm::merge_segments(module);
-        }
+    pub fn open(image: GadgetImage) -> Result<Self, Error> {
         let name = || image.reference.clone();
         let metadata =
             Metadata::parse(&image.metadata).map_err(|source| Error::Metadata { image: name(), source })?;
