@@ -213,8 +213,8 @@ impl Running {
     pub(crate) fn finish(mut self) -> (Vec<String>, Vec<String>) {
         self.signal(Signal::SIGINT);
         let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}: {:#?}", self.everything_said());
         self.said.extend(self.err.iter());
+        assert!(status.success(), "{status}: {:#?}", self.said);
         (self.out.iter().collect(), std::mem::take(&mut self.said))
     }
 
