@@ -6,7 +6,6 @@ use runner::{
     datasource::{DataSource, Packet, Place, Scalar, SourceKind},
     wasm::{
         Guest, Host, Level, Limits, MapId, NewMap, Payload, PerfRead, ReaderId, Stage, SyscallDeclaration,
-        merge_segments,
     },
 };
 
@@ -107,9 +106,7 @@ fn sources() -> Vec<DataSource> {
 
 /// Starts the module, calls it at each step and for events, and takes what it sends.
 pub fn live(module: &[u8]) {
-    let mut module = module.to_vec();
-    merge_segments(&mut module);
-    let Ok(mut guest) = Guest::new("fuzz", &module, Box::new(Nothing::default()), LIMITS) else { return };
+    let Ok(mut guest) = Guest::new("fuzz", module, Box::new(Nothing::default()), LIMITS) else { return };
     let mut sources = sources();
     let _ = guest.call(Stage::Init, &mut sources);
     let _ = guest.call(Stage::PreStart, &mut sources);

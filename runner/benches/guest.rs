@@ -14,7 +14,7 @@ use std::{
 
 use runner::{
     datasource::{DataSource, Field, Packet, Scalar, Slots, SourceKind, Value},
-    wasm::{Guest, Host, Level, Limits, Payload, Stage, merge_segments},
+    wasm::{Guest, Host, Level, Limits, Payload, Stage},
 };
 
 const EVENTS: usize = 200_000;
@@ -91,17 +91,13 @@ fn start(module: &[u8], sources: &mut Vec<DataSource>) -> Guest {
 
 fn say_start(what: &str, module: &[u8]) {
     let made = best(|| {
-        let mut module = module.to_vec();
         let began = Instant::now();
-        merge_segments(&mut module);
-        Guest::new("bench", &module, Box::new(Machine), Limits::default()).unwrap();
+        Guest::new("bench", module, Box::new(Machine), Limits::default()).unwrap();
         began.elapsed()
     });
     let whole = best(|| {
-        let mut module = module.to_vec();
         let began = Instant::now();
-        merge_segments(&mut module);
-        start(&module, &mut vec![source()]);
+        start(module, &mut vec![source()]);
         began.elapsed()
     });
     let size = module.len() >> 10;

@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
     process::Command,
 };
 
-use crate::support::Igx;
+use crate::support::{Igx, NOBODY};
 
 fn copy(to: &Path) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/trace_files");
@@ -81,4 +81,32 @@ fn clang_is_quoted_and_metadata_faults_have_a_place() {
     fs::write(folder.path().join("gadget.yaml"), "name: x\nparams:\n  ebpf:\n    a: {}\n").unwrap();
     let said = igx.fails(&["image", "build", path]);
     assert!(said.contains("gadget.yaml, line 4, column 5: param \"a\" has an empty key"), "{said}");
+}
+
+#[test]
+fn a_guest_is_compiled_as_who_called_sudo_if_the_folder_is_theirs() {
+    let igx = Igx::new();
+    fs::set_permissions(igx.home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let made = igx.command(&["image", "new", "--guest", "mine"]).current_dir(igx.home.path()).status();
+    assert!(made.unwrap().success());
+    let (folder, bin) = (igx.home.path().join("mine"), igx.home.path().join("bin"));
+    fs::create_dir(&bin).unwrap();
+    let cargo = bin.join("cargo");
+    fs::write(&cargo, "#!/bin/sh\nid -u > who; id -G >> who; echo $HOME >> who; exit 1\n").unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let ran_as = || {
+        let mut command = igx.command(&["image", "build", folder.to_str().unwrap(), "-t", "mine"]);
+        let output =
+            command.env("PATH", &path).env("SUDO_USER", "nobody").env("HOME", "/root").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("compiling guest/Cargo.toml with"), "{said}");
+        let who = fs::read_to_string(folder.join("who")).unwrap();
+        fs::remove_file(folder.join("who")).unwrap();
+        who
+    };
+    // Root's own folder is root's to build in.
+    assert!(ran_as().starts_with("0\n"));
+    chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
+    assert_eq!(ran_as(), format!("{NOBODY}\n{NOBODY}\n/nonexistent\n"));
 }

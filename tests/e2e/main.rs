@@ -12,6 +12,7 @@ mod corpus;
 mod docker;
 mod filters;
 mod guests;
+mod guests_peer;
 #[path = "../packets/hello.rs"]
 mod hello;
 mod help;

@@ -10,7 +10,7 @@ use std::{
     sync::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, channel},
+        mpsc::{Receiver, channel},
     },
     thread,
     time::{Duration, Instant},
@@ -218,8 +218,8 @@ impl Running {
     pub(crate) fn finish(mut self) -> (Vec<String>, Vec<String>) {
         self.signal(Signal::SIGINT);
         let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}: {:#?}", self.everything_said());
         self.said.extend(self.err.iter());
+        assert!(status.success(), "{status}: {:#?}", self.said);
         (self.out.iter().collect(), std::mem::take(&mut self.said))
     }
 
@@ -232,21 +232,20 @@ impl Running {
     }
 
     pub(crate) fn wait_for_said(&mut self, what: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.err.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    let found = line.contains(what);
-                    self.said.push(line);
-                    if found {
-                        return;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    panic!("{what:?} was not said: {:#?}", self.said)
-                }
+        assert!(self.says(what, PATIENCE), "{what:?} was not said: {:#?}", self.said);
+    }
+
+    /// Whether it says this in time.
+    pub(crate) fn says(&mut self, what: &str, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        while let Ok(line) = self.err.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            let found = line.contains(what);
+            self.said.push(line);
+            if found {
+                return true;
             }
         }
+        false
     }
 
     pub(crate) fn everything_said(&mut self) -> Vec<String> {

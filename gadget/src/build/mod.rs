@@ -9,6 +9,7 @@ mod check;
 mod clang;
 mod error;
 mod headers;
+mod sudo;
 #[cfg(test)]
 mod tests;
 mod tool;

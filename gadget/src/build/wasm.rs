@@ -1,7 +1,7 @@
 //! WebAssembly modules: ready ones, and those that Go or Rust compile.
 
 use super::{
-    Error, read,
+    Error, read, sudo,
     tool::{Folders, Place, output, which},
 };
 use std::{
@@ -60,16 +60,24 @@ fn go(place: &Place, folders: &Folders<'_>, name: &Path, out: &Path) -> Result<P
 }
 
 fn cargo(place: &Place, folders: &Folders<'_>, manifest: &Path) -> Result<PathBuf, Error> {
-    let cargo = program(place, "cargo", "https://rustup.rs has it")?;
+    // A container has compilers of its own.
+    let caller = matches!(place, Place::Here).then(|| sudo::caller(folders.work)).flatten();
+    let theirs =
+        caller.as_ref().map(|user| sudo::cargo_folder(user).join("cargo")).filter(|path| path.is_file());
+    let cargo = theirs.map_or_else(|| program(place, "cargo", "https://rustup.rs has it"), Ok)?;
     let [work, _, out] = place.seen(folders);
     let relative = manifest.strip_prefix(folders.work).unwrap_or(manifest);
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = caller.as_ref().map(|user| user.dir.join(".cargo"));
+    let home = home.or_else(|| std::env::var_os("CARGO_HOME").map(PathBuf::from));
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     // Folders of this machine are in no message of a panic.
     let mut flags = vec![format!("--remap-path-prefix={}=.", work.display())];
     flags.extend(home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display())));
     let flags: Vec<_> = flags.iter().map(|flag| format!("{flag:?}")).collect();
     let mut command = place.command(&cargo, &[], folders)?;
+    if let Some(user) = &caller {
+        sudo::run_as(&mut command, user);
+    }
     command
         .args([
             "build",

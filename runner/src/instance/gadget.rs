@@ -20,7 +20,6 @@ use super::{
 use crate::{
     datasource::{DataSource, EnumField},
     ebpf::{attach, param},
-    wasm,
 };
 
 /// Why an image is no gadget that can be run.
@@ -117,10 +116,7 @@ impl Gadget {
     }
 
     /// Reads an image, of which some things are described otherwise than its author did.
-    pub fn open_annotated(mut image: GadgetImage, annotations: &[Annotation]) -> Result<Self, Error> {
-        if let Some(module) = &mut image.wasm {
-            wasm::merge_segments(module);
-        }
+    pub fn open_annotated(image: GadgetImage, annotations: &[Annotation]) -> Result<Self, Error> {
         let name = || image.reference.clone();
         let mut metadata =
             Metadata::parse(&image.metadata).map_err(|source| Error::Metadata { image: name(), source })?;

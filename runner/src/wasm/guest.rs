@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use wasmi::{
-    CompilationMode, Config, Engine, Instance, Linker, Module, Store, StoreLimitsBuilder, TypedFunc,
+    CompilationMode, Config, Engine, ExternType, Instance, Linker, Module, Store, StoreLimitsBuilder,
+    TypedFunc,
     errors::{ErrorKind, LinkerError},
 };
 
 use super::{
     API_VERSION, Error, Host, Payload, Stop, Subscription, call,
     objects::{Object, Objects},
+    segments::{self, Data},
     state::State,
     wasi,
 };
@@ -17,6 +19,9 @@ use crate::datasource::DataSource;
 
 /// Bytes of a page of WebAssembly memory.
 const PAGE: usize = 64 << 10;
+
+/// What guests export their memory as.
+const MEMORY: &str = "memory";
 
 /// Instances of functions in a table: upstream's largest guest has four thousand.
 const MAX_TABLE: usize = 1 << 20;
@@ -119,15 +124,14 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Gets a module ready, the faster the fewer segments it has: see [`merge_segments`](super::merge_segments). `name`
-    /// is that of the gadget, for errors.
+    /// Gets a module ready. `name` is that of the gadget, for errors.
     ///
     /// # Errors
     /// When it is no module, wants what there is not, is written for another version, or fails at once.
     pub fn new(name: &str, module: &[u8], host: Box<dyn Host>, limits: Limits) -> Result<Self, Error> {
         let refuse = |error: wasmi::Error| Error::Module { guest: name.to_owned(), why: error.to_string() };
         let engine = Engine::new(&config());
-        let module = Module::new(&engine, module).map_err(refuse)?;
+        let (module, data) = read(&engine, module).map_err(refuse)?;
         let fence = StoreLimitsBuilder::new()
             .memory_size(limits.pages.saturating_mul(PAGE))
             .table_elements(MAX_TABLE)
@@ -164,6 +168,12 @@ impl Guest {
             },
             why => Error::Stopped { guest: name.to_owned(), function: "its start function", why },
         })?;
+        if let Some(data) = data {
+            let memory = instance.get_memory(&store, MEMORY);
+            let filled = memory.and_then(|memory| data.fill(memory.data_mut(&mut store)));
+            let why = Stop::OutOfBounds;
+            filled.ok_or_else(|| Error::Stopped { guest: name.to_owned(), function: "its data", why })?;
+        }
         let callback = Callback::find(&instance, &store);
         let mut guest = Self { name: name.to_owned(), store, instance, callback, limits, stopped: false };
         guest.initialize()?;
@@ -285,7 +295,7 @@ impl Guest {
 
     /// Bytes of its memory.
     pub fn memory_size(&self) -> usize {
-        let memory = self.instance.get_memory(&self.store, "memory");
+        let memory = self.instance.get_memory(&self.store, MEMORY);
         memory.map_or(0, |m| m.data_size(&self.store))
     }
 
@@ -304,6 +314,18 @@ impl Guest {
         self.stopped = true;
         Error::Stopped { guest: self.name.clone(), function, why }
     }
+}
+
+/// Reads a module, and what is to be filled into its memory once it has one.
+fn read<'a>(engine: &Engine, module: &'a [u8]) -> Result<(Module, Option<Data<'a>>), wasmi::Error> {
+    if let Some((code, data)) = segments::split(module) {
+        let code = Module::new(engine, code)?;
+        // A memory that it keeps to itself is out of reach.
+        if matches!(code.get_export(MEMORY), Some(ExternType::Memory(_))) {
+            return Ok((code, Some(data)));
+        }
+    }
+    Ok((Module::new(engine, module)?, None))
 }
 
 fn config() -> Config {

@@ -31,7 +31,6 @@ pub use error::{Error, Stop};
 pub use guest::{Guest, Limits, Stage};
 pub use host::{Host, Level, MapId, NewMap, PerfRead, ReaderId, SyscallDeclaration, SyscallParam};
 pub use objects::Payload;
-pub use segments::merge as merge_segments;
 pub use state::{Subscription, SubscriptionKind};
 
 /// The version of the interface that guests must say they are written for.

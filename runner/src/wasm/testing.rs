@@ -11,6 +11,10 @@ pub(super) struct Seen {
     pub(super) log: Vec<String>,
     pub(super) maps: BTreeMap<MapId, BTreeMap<Vec<u8>, Vec<u8>>>,
     pub(super) closed: usize,
+    /// What is left to be read of perf buffers.
+    pub(super) records: Vec<&'static [u8]>,
+    /// What was done to readers of perf buffers.
+    pub(super) readers: Vec<String>,
 }
 
 /// A host with one parameter, one map, one system call, one symbol and one container.
@@ -62,6 +66,27 @@ impl Host for Mock {
 
     fn close_map(&mut self, _: MapId) {
         self.0.borrow_mut().closed += 1;
+    }
+
+    fn new_perf_reader(&mut self, map: MapId, size: u32, overwritable: bool) -> Option<ReaderId> {
+        self.0.borrow_mut().readers.push(format!("{map} {size} {overwritable}"));
+        (size == 4096).then_some(3)
+    }
+
+    fn pause_perf_reader(&mut self, reader: ReaderId, paused: bool) -> bool {
+        self.0.borrow_mut().readers.push(format!("{reader} paused {paused}"));
+        true
+    }
+
+    fn read_perf(&mut self, _: ReaderId, record: &mut Vec<u8>) -> PerfRead {
+        let Some(next) = self.0.borrow_mut().records.pop() else { return PerfRead::Nothing };
+        record.extend_from_slice(next);
+        PerfRead::Record
+    }
+
+    fn close_perf_reader(&mut self, reader: ReaderId) -> bool {
+        self.0.borrow_mut().readers.push(format!("{reader} closed"));
+        true
     }
 
     fn syscall_name(&self, number: u16) -> Option<String> {

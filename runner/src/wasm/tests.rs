@@ -238,6 +238,37 @@ fn maps() {
 }
 
 #[test]
+fn perf_buffers() {
+    let (mut guest, host, mut sources) = start(
+        r#"(func (export "gadgetStart") (result i32)
+          (local $m i32) (local $r i32)
+          (local.set $m (call $not0 (call $getMap @"map")))
+          (call $is (call $newReader (i32.const 77) (i32.const 4096) (i32.const 1)) (i32.const 0))
+          (call $is (call $newReader (local.get $m) (i32.const 1) (i32.const 0)) (i32.const 0))
+          (local.set $r (call $not0 (call $newReader (local.get $m) (i32.const 4096) (i32.const 1))))
+          (call $is (call $pauseReader (local.get $r)) (i32.const 0))
+          (call $is (call $pauseReader (local.get $m)) (i32.const 1))
+          ;; The first of two records, in no more room than it needs; the second in less.
+          (call $is (call $readPerf (local.get $r) (i64.const 0x5000003e8)) (i32.const 0))
+          (call $is (i32.load8_u (i32.const 1004)) (i32.const 116))
+          (call $is (call $readPerf (local.get $r) (i64.const 0x5000003e8)) (i32.const 1))
+          (call $is (call $readPerf (local.get $r) (i64.const 0x5000003e8)) (i32.const 2))
+          (call $is (call $resumeReader (local.get $r)) (i32.const 0))
+          (call $is (call $closeReader (local.get $m)) (i32.const 1))
+          (call $is (call $closeReader (local.get $r)) (i32.const 0))
+          (call $is (call $closeReader (local.get $r)) (i32.const 1))
+          (call $is (call $readPerf (local.get $r) (i64.const 0x5000003e8)) (i32.const 1))
+          (call $is (call $resumeReader (local.get $r)) (i32.const 1))
+          (i32.const 0))"#,
+    )
+    .unwrap();
+    host.0.borrow_mut().records = vec![b"second", b"first"];
+    guest.call(Stage::Start, &mut sources).unwrap();
+    let expected = ["7 1 false", "7 4096 true", "3 paused true", "3 paused false", "3 closed"];
+    assert_eq!(host.0.borrow().readers, expected);
+}
+
+#[test]
 fn what_the_machine_tells() {
     let (guest, host, _) = start(
         r#"(func (export "gadgetInit") (result i32)
