@@ -16,7 +16,7 @@ fn module() -> Option<Vec<u8>> {
     }
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("who_opens");
     let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/who_opens/guest");
-    let built = Command::new(env!("CARGO"))
+    let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--release", "--locked", "--target", TARGET, "--target-dir"])
         .arg(&out)
         .current_dir(guest)
