@@ -32,7 +32,9 @@ const SPLITS: u32 = 200;
 
 /// Takes the parts that are named after `--names`, or all.
 pub(crate) fn measure() {
-    let named: Vec<String> = env::args().skip_while(|arg| arg != "--names").skip(1).collect();
+    let named = env::args().skip_while(|arg| arg != "--names").skip(1);
+    // Cargo adds a flag of its own.
+    let named: Vec<String> = named.filter(|arg| arg != "--bench").collect();
     let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     let folder = TempDir::with_prefix_in("igx-names", "/dev/shm").unwrap();
     let folder = folder.path();
