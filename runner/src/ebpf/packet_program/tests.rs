@@ -78,8 +78,11 @@ fn namespaces_that_come_and_go_leave_nothing_behind() {
     for _ in 0..rounds {
         let file = network();
         let netns = namespace::netns_of(&file).unwrap();
+        assert!(!filter.join(netns), "nobody watches it yet");
         filter.attach(netns, &file).unwrap();
         filter.attach(netns, &file).unwrap();
+        assert!(filter.join(netns));
+        filter.detach(netns);
         filter.detach(netns);
         assert_eq!(filter.networks.lock().unwrap().len(), 1);
         filter.detach(netns);
