@@ -20,6 +20,9 @@ use super::{Answer, Change, Changes, Details, Runtime, Start, files, storage};
 /// How often folders that may have come are looked for.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Where runc and crun write states, in a container's folder.
+const STATES: [&str; 2] = ["state.json", "status"];
+
 /// The folders of states.
 #[derive(Clone)]
 pub(super) struct Oci {
@@ -94,6 +97,10 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+fn has_state(folder: &Path) -> bool {
+    STATES.iter().any(|state| folder.join(state).exists())
 }
 
 /// The container whose state is in `folder`, if it has a process.
@@ -214,10 +221,21 @@ impl Watches {
                 continue;
             }
             if let Ok(watch) = self.notify.add(&path, flags) {
+                // One that is being made: its state comes later, and its folder is not told of any more.
+                for folder in files::folders(&path).iter().filter(|folder| !has_state(folder)) {
+                    self.watch_container(folder);
+                }
                 self.roots.push((path, watch));
             }
         }
         self.roots.len() > known
+    }
+
+    fn watch_container(&mut self, folder: &Path) {
+        let flags = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO;
+        if let Ok(watch) = self.notify.add(folder, flags) {
+            self.containers.insert(folder.to_owned(), watch);
+        }
     }
 
     fn read(&mut self, events: Vec<InotifyEvent>) {
@@ -230,13 +248,10 @@ impl Watches {
                 self.containers.retain(|_, watch| *watch != event.wd);
             } else if let Some((root, _)) = self.roots.iter().find(|(_, watch)| *watch == event.wd) {
                 let Some(folder) = event.name.map(|name| root.join(name)) else { continue };
-                let flags = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO;
-                if let Ok(watch) = self.notify.add(&folder, flags) {
-                    self.containers.insert(folder.clone(), watch);
-                }
+                self.watch_container(&folder);
                 self.waiting.extend(folder.to_str().map(|folder| Change::One(folder.to_owned())));
             } else if let Some((folder, _)) = self.containers.iter().find(|(_, watch)| **watch == event.wd)
-                && event.name.is_some_and(|name| name == "state.json" || name == "status")
+                && event.name.is_some_and(|name| STATES.iter().any(|state| name == *state))
             {
                 self.waiting.extend(folder.to_str().map(|folder| Change::One(folder.to_owned())));
             }

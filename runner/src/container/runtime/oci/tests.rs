@@ -67,6 +67,21 @@ fn a_start_is_seen_in_a_folder_that_comes_later() {
 }
 
 #[test]
+fn one_that_was_half_made_is_seen_when_its_state_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("half");
+    fs::create_dir(&folder).unwrap();
+    let oci = Oci::new(vec![dir.path().to_owned()], vec!["runc".to_owned()], Path::new("/"));
+    block_on(async {
+        let mut changes = oci.changes().await.unwrap();
+        assert!(oci.list().await.unwrap().is_empty());
+        fs::write(folder.join("state.json"), runc_state(7, "")).unwrap();
+        let Some(Change::One(key)) = changes.next().await.unwrap() else { panic!("its folder is told") };
+        assert_eq!(Path::new(&key), folder);
+    });
+}
+
+#[test]
 fn a_users_word_is_a_users_word() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("runc/c");
