@@ -88,6 +88,25 @@ struct {
 	__uint(value_size, sizeof(struct socket_owner));
 } igx_sockets SEC(".maps");
 
+/* A listener by its own end, the address as in connection_key. */
+struct listener_key {
+	struct socket_key socket;
+	__u32 local[4];
+};
+
+/*
+ * The listeners that are older than the run. Of a port that several have, each on an address of its
+ * own, gadget_sockets knows the last one only. Nothing is removed: who listens later is known by
+ * what is kept beside the socket, and asked for first.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SOCKETS_MAX_ENTRIES);
+	__type(key, struct listener_key);
+	__type(value, struct socket_owner);
+} older_listeners SEC(".maps");
+
 /* A value of the map's full size, all zero, to begin new entries with. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -183,6 +202,17 @@ static __always_inline int enter(const struct socket_key *key, const struct sock
 	return 0;
 }
 
+/* The socket's own address, as connection_key has it. */
+static __always_inline void local_address(struct sock *sk, __u16 family, __u32 local[4])
+{
+	if (family == AF_INET6) {
+		bpf_core_read(local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+	} else {
+		local[2] = bpf_htonl(0xffff);
+		local[3] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+	}
+}
+
 /* Enters a connected socket by both its ends; `flags` as for bpf_map_update_elem(). Changes the
  * owner. */
 static __always_inline void enter_connection(struct sock *sk, const struct socket_key *key,
@@ -197,12 +227,11 @@ static __always_inline void enter_connection(struct sock *sk, const struct socke
 
 	if (!exact.remote_port || settings.value_size != sizeof(*owner))
 		return;
+	local_address(sk, key->family, exact.local);
 	if (key->family == AF_INET6) {
-		BPF_CORE_READ_INTO(&exact.local, sk, __sk_common.skc_v6_rcv_saddr);
 		BPF_CORE_READ_INTO(&exact.remote, sk, __sk_common.skc_v6_daddr);
 	} else {
-		exact.local[2] = exact.remote[2] = bpf_htonl(0xffff);
-		exact.local[3] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		exact.remote[2] = bpf_htonl(0xffff);
 		exact.remote[3] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
 	}
 	owner->ipv6only = CONNECTION;

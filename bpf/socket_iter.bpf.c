@@ -43,9 +43,16 @@ int older_sockets(struct bpf_iter__task_file *ctx)
 	socket_owner(sk, task, &owner);
 	connected = owner;
 	enter_connection(sk, &key, &connected, BPF_NOEXIST);
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN_STATE) {
+		struct listener_key listener = {.socket = key};
+
+		local_address(sk, key.family, listener.local);
+		bpf_map_update_elem(&older_listeners, &listener, &owner, BPF_ANY);
+		enter(&key, &owner);
+		return 0;
+	}
 	entry = bpf_map_lookup_elem(&gadget_sockets, &key);
-	if (entry && !entry->deletion_timestamp &&
-	    BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN_STATE)
+	if (entry && !entry->deletion_timestamp)
 		return 0;
 	enter(&key, &owner);
 	return 0;

@@ -189,6 +189,25 @@ int owner_sendmsg6(struct bpf_sock_addr *ctx)
 	return on_address(ctx);
 }
 
+/* The owner of the listener that an accepted connection is of, where that is older than these
+ * programs: it listens on the connection's address or on all. */
+static __always_inline struct socket_owner *older_listener(struct sock *sk,
+							   const struct socket_key *key)
+{
+	struct listener_key listener = {.socket = *key};
+	struct socket_owner *owner;
+
+	local_address(sk, key->family, listener.local);
+	owner = bpf_map_lookup_elem(&older_listeners, &listener);
+	if (owner)
+		return owner;
+	listener.local[3] = 0;
+	if (key->family == AF_INET6)
+		listener.local[0] = listener.local[1] = listener.local[2] = 0;
+	owner = bpf_map_lookup_elem(&older_listeners, &listener);
+	return owner ? owner : bpf_map_lookup_elem(&gadget_sockets, key);
+}
+
 /* Enters an accepted connection. Whoever runs now is anybody: the packet that made it came in. */
 static __always_inline void enter_accepted(struct bpf_sock *typed, struct sock *sk)
 {
@@ -198,9 +217,8 @@ static __always_inline void enter_accepted(struct bpf_sock *typed, struct sock *
 
 	if (!socket_key(sk, &key))
 		return;
-	/* A listener that is older than these programs is known by its port. */
 	if (!heir)
-		heir = bpf_map_lookup_elem(&gadget_sockets, &key);
+		heir = older_listener(sk, &key);
 	if (!heir)
 		return;
 	__builtin_memcpy(&owner, heir, sizeof(owner));

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::process::CommandExt,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -81,6 +81,24 @@ fn processes_that_share_a_port_are_told_apart() {
     run.stop();
 }
 
+#[test]
+fn listeners_of_one_port_on_two_addresses_are_told_apart() {
+    let igx = Igx::new();
+    let older = Sharer::start(0);
+    let port = older.lines.recv_timeout(PATIENCE).unwrap();
+    let mut run = igx.run(&["trace_sni", "--host", "--all", "-o", "json"]);
+    let other = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    for (address, owner) in [("127.0.0.1", older.process.pid()), ("127.0.0.2", std::process::id().into())] {
+        let name = format!("listener-{address}.e2e.example");
+        let client = TcpStream::connect((address, port)).unwrap();
+        send(&client, &client_hello(&name));
+        let event = run.event(|e| e["name"] == name.as_str() && e["direction"] == "ingress");
+        assert_eq!(event["proc"]["pid"], owner, "{event}");
+    }
+    drop(other);
+    run.stop();
+}
+
 /// Two network namespaces joined by the host, which forwards between them; dropping it takes them down.
 struct Forwarded;
 
@@ -124,7 +142,7 @@ fn what_the_host_forwards_is_nobodys_though_a_process_has_the_port() {
     let igx = Igx::new();
     let mut run = igx.run(&["trace_sni", "--host", "--all", "-o", "json"]);
     // This very process listens on the port that the other one is asked at.
-    let here = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let here = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = here.local_addr().unwrap().port();
     let serve =
         format!("import socket;s=socket.create_server(('0.0.0.0',{port}));c=s.accept();c[0].recv(9999)");

