@@ -25,7 +25,9 @@ use super::{
     guest,
     load::{self, Loaded},
     machine::Machine,
-    pipeline, schedule,
+    pipeline,
+    printed::{Listener, Printed},
+    schedule,
     stacks::StackMaps,
 };
 use gadget::metadata::Metadata;
@@ -69,6 +71,8 @@ pub struct Options {
     pub command: Vec<OsString>,
     /// When to stop by itself.
     pub timeout: Option<Duration>,
+    /// Is told what eBPF programs print (`bpf_printk`) during the run: those of the gadget, and any others.
+    pub printed: Option<Listener>,
     /// Where container runtimes are.
     pub containers: container::Config,
     /// Where what is learnt about this kernel is kept.
@@ -137,6 +141,8 @@ pub enum Error {
     Held(#[from] command::Error),
     #[error("cannot tell how the command ended: {0}")]
     Command(#[source] io::Error),
+    #[error("cannot read what programs print: {0}; it needs tracefs, writable, and Linux 5.9 or later")]
+    Printed(#[source] io::Error),
     #[error("cannot write events: {0}")]
     Write(#[source] io::Error),
     #[error("cannot wait for events: {0}")]
@@ -166,6 +172,8 @@ pub fn run(
     notice: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Summary, Error> {
     attach::check(&gadget.object)?;
+    // The last to go: lines that were printed until the programs are detached belong to the run.
+    let _printed = options.printed.clone().map(Printed::follow).transpose().map_err(Error::Printed)?;
     container::host::see_control_groups(&options.containers.host_root);
     if options.host && !options.selector.is_empty() {
         notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));

@@ -8,7 +8,7 @@ use gadget::object::ParamType;
 
 use super::{
     super::{containers, ig, images, registry},
-    arrays,
+    advanced, arrays,
     choices::{FIELDS_HELP, fields_help, fields_of, output_help},
 };
 use crate::{datasource::DataSource, instance::Param, operator::format::Times};
@@ -163,6 +163,7 @@ fn shared(command: Command) -> Command {
         .args(images::policy_args().map(in_images))
         .arg(in_images(images::public_keys_arg()))
         .args(registry::flags())
+        .args(advanced::args())
         .args(ig::flags::run())
         .arg(switch("oci-store-user", IMAGES, "Use the images of the user who called sudo"))
 }
@@ -307,7 +308,7 @@ fn with_default(param: &Param) -> String {
 }
 
 /// A flag that is false unless named.
-fn switch(name: &str, heading: &'static str, help: &str) -> Arg {
+pub(super) fn switch(name: &str, heading: &'static str, help: &str) -> Arg {
     let switch = images::switch(name, help).default_value("false").hide_default_value(true);
     switch.help_heading(heading)
 }

@@ -1,5 +1,6 @@
 //! `igx run`: finds the image, learns its flags, runs the gadget, and says at the end what was lost.
 
+mod advanced;
 mod arguments;
 mod arrays;
 mod choices;
@@ -178,7 +179,9 @@ fn start(
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: containers::config(matches),
         cache,
+        ..Options::default()
     };
+    advanced::fill(&mut options, matches);
     options.fill_what_is_asked_for(&gadget.metadata);
     let quiet = matches.get_flag("quiet");
     let mut notice = |notice: Notice<'_>| match notice {

@@ -1,0 +1,80 @@
+//! Flags for who wants to know more: what programs print, and fields from the environment.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use super::support::{Igx, Running};
+
+/// Prints a line with an escape sequence for each program that is started.
+const PROGRAM: &str = r#"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <gadget/types.h>
+#include <gadget/macros.h>
+#include <gadget/buffer.h>
+#include <gadget/filter.h>
+#include <gadget/common.h>
+
+struct event {
+	struct gadget_process proc;
+};
+
+GADGET_TRACER_MAP(events, 64 * 1024);
+GADGET_TRACER(start, events, event);
+
+SEC("raw_tracepoint/sched_process_exec")
+int on_exec(void *ctx)
+{
+	struct event *event;
+	char red[] = "\x1b[31m";
+
+	if (gadget_should_discard_data_current())
+		return 0;
+	event = gadget_reserve_buf(&events, sizeof(*event));
+	if (!event)
+		return 0;
+	gadget_process_populate(&event->proc);
+	bpf_printk("igx test: %s%s", red, event->proc.comm);
+	gadget_submit_buf(ctx, &events, event, sizeof(*event));
+	return 0;
+}
+
+char _license[] SEC("license") = "GPL";
+"#;
+
+fn built(metadata: &str) -> Igx {
+    let igx = Igx::new();
+    let folder = igx.home.path().join("speaker");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("program.bpf.c"), PROGRAM).unwrap();
+    fs::write(folder.join("gadget.yaml"), format!("name: speaker\n{metadata}")).unwrap();
+    igx.ok(&["image", "build", folder.to_str().unwrap(), "-t", "speaker"]);
+    igx
+}
+
+/// What `true` prints when it is started under the gadget, with these flags before `run`.
+fn said(igx: &Igx, before: &[&str], flags: &[&str]) -> Vec<String> {
+    let store = igx.store();
+    let mut command = Command::new(super::support::binary());
+    command.args(before).args(["-v", "--store"]).arg(store);
+    command.args(["run", "speaker", "--host", "--verify-image=false", "--output=none"]).args(flags);
+    let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    running.wait_for_said("running...");
+    assert!(Command::new("true").status().unwrap().success());
+    let (_, said) = running.finish();
+    said.into_iter().filter(|line| line.contains("igx test: ") && line.contains("true")).collect()
+}
+
+#[test]
+fn what_programs_print_is_shown_while_they_run_if_asked_for() {
+    let igx = built("");
+    let lines = said(&igx, &[], &["--trace-pipe"]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("true-"), "{lines:?}");
+    assert!(lines[0].ends_with(r": bpf_trace_printk: igx test: \x1b[31mtrue"), "{lines:?}");
+    assert_eq!(said(&igx, &[], &["--trace-pipe=false"]), [""; 0]);
+    let lines = said(&igx, &["--as", "ig"], &["--trace-pipe"]);
+    assert!(lines[0].contains(" level=info msg=\" ") && lines[0].ends_with("[31mtrue\""), "{lines:?}");
+}
