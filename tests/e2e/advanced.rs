@@ -78,3 +78,28 @@ fn what_programs_print_is_shown_while_they_run_if_asked_for() {
     let lines = said(&igx, &["--as", "ig"], &["--trace-pipe"]);
     assert!(lines[0].contains(" level=info msg=\" ") && lines[0].ends_with("[31mtrue\""), "{lines:?}");
 }
+
+#[test]
+fn fields_show_variables_of_the_environment_that_are_allowed() {
+    let igx = built(
+        "datasources: {start: {annotations: {env.fields.zone: IGX_TEST_ZONE, env.fields.rack: IGX_TEST_RACK}}}",
+    );
+    let arguments = ["-v", "run", "speaker", "--host", "--verify-image=false", "--output=json"];
+    let allowed = "--env-vars=IGX_TEST_ZONE, IGX_TEST_RACK";
+    let mut command = igx.command(&arguments);
+    command.arg(allowed).env("IGX_TEST_ZONE", "z\"9").env_remove("IGX_TEST_RACK");
+    let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    running.wait_for_said("running...");
+    assert!(Command::new("true").status().unwrap().success());
+    let event = running.event(|event| event["proc"]["comm"] == "true");
+    assert_eq!((&event["zone"], &event["rack"]), (&"z\"9".into(), &"".into()));
+    running.stop();
+
+    let refused = igx.command(&arguments).arg("--env-vars=IGX_TEST_RACK").env("IGX_TEST_ZONE", "z9").output();
+    let refused = refused.unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("allow that with --env-vars IGX_TEST_ZONE"), "{said}");
+    // What can be chosen from is told in any case.
+    assert!(igx.ok(&["run", "speaker", "--verify-image=false", "--help"]).contains("* zone "));
+}

@@ -31,11 +31,13 @@ mod statistics;
 mod step;
 mod syscall;
 
+pub use crate::symbol::Symbolizers;
 pub use annotate::{Annotation, Error as AnnotationError};
 pub use builtin::{NAME as BUILT_IN, image as built_in_image};
 pub use command::{Error as CommandError, exit_code};
 pub use counters::Counter;
 pub use gadget::{Error as GadgetError, Gadget, Origin, Param, Source};
+pub use load::SocketPaths;
 pub use pipeline::{Error as PrepareError, data_sources};
 pub use printed::Listener;
 pub use resolve::{Error as ResolveError, resolve};

@@ -23,7 +23,7 @@ use super::{
     events::{self, Turn},
     gadget::{Gadget, INTERFACE, Origin, Source},
     guest,
-    load::{self, Loaded},
+    load::{self, Loaded, SocketPaths},
     machine::Machine,
     pipeline,
     printed::{Listener, Printed},
@@ -39,6 +39,7 @@ use crate::{
     operator::format::Times,
     output::Display,
     socket::{self, SocketOwner},
+    symbol::Symbolizers,
     wasm::{self, Guest},
 };
 
@@ -71,6 +72,12 @@ pub struct Options {
     pub command: Vec<OsString>,
     /// When to stop by itself.
     pub timeout: Option<Duration>,
+    /// Room for the paths of whoever owns a socket, where the gadget asks for them.
+    pub socket_paths: SocketPaths,
+    /// Where the names of functions on user stacks come from.
+    pub symbolizers: Symbolizers,
+    /// Variables of this process' environment that gadgets may show (the annotation `env.fields.FIELD`).
+    pub environment: Vec<String>,
     /// Is told what eBPF programs print (`bpf_printk`) during the run: those of the gadget, and any others.
     pub printed: Option<Listener>,
     /// Where container runtimes are.

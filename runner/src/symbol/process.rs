@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    debug_info::Symbolizers,
     elf::{Elf, Functions},
     patience::Patience,
 };
@@ -36,16 +37,19 @@ pub(crate) struct Processes {
     silent: HashSet<(u64, u64)>,
     patience: Patience,
     names: usize,
+    symbolizers: Symbolizers,
 }
 
-impl Default for Processes {
-    fn default() -> Self {
+impl Processes {
+    /// Processes whose functions have the names that `symbolizers` know.
+    pub(crate) fn new(symbolizers: Symbolizers) -> Self {
         Self {
             known: HashMap::new(),
             files: HashMap::new(),
             silent: HashSet::new(),
             patience: Patience::new(PATIENCE),
             names: 0,
+            symbolizers,
         }
     }
 }
@@ -76,7 +80,7 @@ struct Program {
 
 impl Processes {
     /// Appends the names of the functions that `addresses` are in, each with `; ` after it, or the address where there
-    /// is no name. Nothing if the process has ended. `program` tells programs apart that a process ran one after the other.
+    /// is no name. Nothing if the process has ended, or names come from nowhere. `program` tells programs apart that a process ran one after the other.
     pub(crate) fn names(
         &mut self,
         pid: u32,
@@ -84,6 +88,9 @@ impl Processes {
         addresses: impl Iterator<Item = u64>,
         out: &mut Vec<u8>,
     ) {
+        if self.symbolizers == Symbolizers::NONE {
+            return;
+        }
         if self.known.len() >= MAX_PROCESSES {
             self.known.clear();
         }
@@ -171,9 +178,10 @@ impl Processes {
             return program.clone();
         }
         let asked = path.clone();
+        let symbolizers = self.symbolizers.clone();
         let read = self.patience.read(move || {
             let elf = Elf::open(File::open(&asked)?)?;
-            let functions = elf.functions()?;
+            let functions = symbolizers.functions(&elf)?;
             Ok(Arc::new(Program { elf, functions }))
         });
         let read = read.inspect_err(|error| tracing::debug!("{path}: its functions have no names: {error}"));
@@ -234,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_a_process_loads_is_found_but_it_is_not_looked_at_for_ever() {
-        let mut processes = Processes::default();
+        let mut processes = Processes::new(Symbolizers::default());
         let key = (std::process::id(), 1);
         let mut look = |later: Duration| {
             if let Some(process) = processes.known.get_mut(&key) {
@@ -256,7 +264,7 @@ mod tests {
 
     #[test]
     fn functions_of_this_process_have_names() {
-        let mut processes = Processes::default();
+        let mut processes = Processes::new(Symbolizers::default());
         let mut names = |pid, addresses: &[u64]| {
             let mut out = Vec::new();
             processes.names(pid, 1, addresses.iter().copied(), &mut out);

@@ -23,10 +23,8 @@ const ROOT: [(&str, bool, Fate); 3] = [
 ];
 
 /// Flags of `ig run`.
-const RUN: [(&str, bool, Fate); 15] = [
-    ("debuginfod-cache-path", false, Fate::Missing),
+const RUN: [(&str, bool, Fate); 11] = [
     ("enrich-with-k8s-apiserver", true, Fate::Missing),
-    ("env-vars", false, Fate::Missing),
     ("kubeconfig", false, Fate::Needless),
     ("notation-certificates", false, Fate::Refused),
     ("notation-policy-document", false, Fate::Refused),
@@ -36,8 +34,6 @@ const RUN: [(&str, bool, Fate); 15] = [
     ("otel-metrics-listen-address", false, Fate::Needless),
     ("otel-metrics-name", false, Fate::Missing),
     ("otel-metrics-print-interval", false, Fate::Missing),
-    ("socket-enricher-fields", false, Fate::Missing),
-    ("symbolizers", false, Fate::Missing),
     ("validate-metadata", true, Fate::Needless),
 ];
 

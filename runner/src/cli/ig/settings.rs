@@ -11,7 +11,7 @@ use serde_json::Value;
 const PREFIX: &str = "INSPEKTOR_GADGET_";
 
 /// The operator that a setting is of. Flags that belong to a single run are no settings.
-const OPERATORS: [(&str, &[&str]); 4] = [
+const OPERATORS: [(&str, &[&str]); 6] = [
     (
         "oci",
         &[
@@ -42,7 +42,9 @@ const OPERATORS: [(&str, &[&str]); 4] = [
             "runtimes",
         ],
     ),
+    ("env", &["env-vars"]),
     ("socketenricher", &["socket-enricher-fields"]),
+    ("ustack", &["debuginfod-cache-path", "symbolizers"]),
     (
         "otel-metrics",
         &[

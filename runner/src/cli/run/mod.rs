@@ -90,8 +90,9 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let sources = instance::data_sources(&gadget)?;
     annotations.iter().try_for_each(|annotation| annotation.check(&sources))?;
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
-    let full =
-        super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));
+    let full = super::command().mut_subcommand("run", |_| {
+        advanced::narrow(flags::command_for(&about, &sources, &gadget.params), &gadget, &sources)
+    });
     let matches = full.try_get_matches_from(args).map_err(mistakes::explained)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
     anyhow::ensure!(
@@ -181,7 +182,7 @@ fn start(
         cache,
         ..Options::default()
     };
-    advanced::fill(&mut options, matches);
+    advanced::fill(&mut options, matches)?;
     options.fill_what_is_asked_for(&gadget.metadata);
     let quiet = matches.get_flag("quiet");
     let mut notice = |notice: Notice<'_>| match notice {
