@@ -15,6 +15,7 @@
 
 #include "kernel.h"
 #include "cgroup.h"
+#include "path.h"
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -34,7 +35,7 @@ struct socket_key {
 
 /*
  * The fields that every value begins with, at the offsets of gadget/sockets-map.h. What may follow
- * (cwd, exepath) is left zero, so the programs need to know its size only.
+ * are the paths cwd and exepath, in this order.
  */
 struct socket_owner {
 	__u64 mntns;
@@ -118,7 +119,9 @@ struct {
 /* The runner sets these before it loads the programs. */
 struct socket_settings {
 	__u64 grace;      /* how long the entry of a closed socket stays, in nanoseconds */
-	__u64 value_size; /* of the map, in bytes: at least sizeof(struct socket_owner) */
+	__u64 value_size; /* of the map, in bytes: sizeof(struct socket_owner) and both paths */
+	__u64 cwd;        /* bytes for the working directory, or 0 */
+	__u64 exepath;    /* bytes for the path of the program, or 0 */
 };
 const volatile struct socket_settings settings = {
     .grace = 5000000000,
@@ -172,8 +175,35 @@ static __always_inline void socket_owner(struct sock *sk, struct task_struct *ta
 		owner->ipv6only = BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only);
 }
 
-/* Enters the owner, over whoever had the key before. Returns 0 if the map is full. */
-static __always_inline int enter(const struct socket_key *key, const struct socket_owner *owner)
+/* Fills the paths of an entry. Without a task, who is entered is known, but not running. */
+static __always_inline void enter_paths(struct socket_owner *entry, struct task_struct *task,
+					int is_same)
+{
+	char *cwd = (char *)(entry + 1);
+	char *exepath = cwd + settings.cwd;
+
+	if (task) {
+		struct fs_struct *fs = BPF_CORE_READ(task, fs);
+		struct file *file = BPF_CORE_READ(task, mm, exe_file);
+
+		if (settings.cwd)
+			copy_path(&fs->pwd, cwd, settings.cwd);
+		if (settings.exepath)
+			copy_path(&file->f_path, exepath, settings.exepath);
+	} else if (!is_same) {
+		if (settings.cwd)
+			cwd[0] = 0;
+		if (settings.exepath)
+			exepath[0] = 0;
+	}
+}
+
+/*
+ * Enters the owner, over whoever had the key before. `task` is the owner's, if it can be asked for
+ * its paths. Returns 0 if the map is full.
+ */
+static __always_inline int enter(const struct socket_key *key, const struct socket_owner *owner,
+				 struct task_struct *task)
 {
 	if (settings.value_size == sizeof(*owner)) {
 		if (!bpf_map_update_elem(&gadget_sockets, key, owner, BPF_ANY))
@@ -194,7 +224,10 @@ static __always_inline int enter(const struct socket_key *key, const struct sock
 			entry = bpf_map_lookup_elem(&gadget_sockets, key);
 		}
 		if (entry) {
+			int is_same = entry->pid_tgid == owner->pid_tgid;
+
 			__builtin_memcpy(entry, owner, sizeof(*owner));
+			enter_paths(entry, task, is_same);
 			return 1;
 		}
 	}
