@@ -203,12 +203,11 @@ mod tests {
         assert!(awaited(&mut first)[0].ends_with(": two"));
         let folders = [first.folder.clone(), second.folder.clone()];
         assert!(folders.iter().all(|folder| folder.exists()));
-        let all = folders[0].parent().unwrap().canonicalize().unwrap();
         drop((first, second));
-        let left = fs::read_dir(all).unwrap().flatten().map(|entry| entry.file_name());
-        // Tests beside this one may have theirs.
-        let names: Vec<_> = folders.iter().filter_map(|folder| folder.file_name()).collect();
-        assert!(!left.into_iter().any(|name| names.contains(&name.as_os_str())));
+        let later = TracePipe::open().unwrap();
+        for folder in folders {
+            assert!(!later.folder.with_file_name(folder.file_name().unwrap()).exists());
+        }
     }
 
     #[test]

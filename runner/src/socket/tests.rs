@@ -51,7 +51,11 @@ impl SocketOwner {
         let value = self.value(netns, family, proto, port)?;
         let word = |at: usize| u64::from_ne_bytes(value[at..at + 8].try_into().unwrap());
         let half = |at: usize| u32::from_ne_bytes(value[at..at + 4].try_into().unwrap());
-        let text = |at: usize| String::from_utf8_lossy(&value[at..at + 16]).trim_end_matches('\0').to_owned();
+        let text = |at: usize| {
+            // What is behind the end is anything.
+            let name = value[at..at + 16].split(|byte| *byte == 0).next().unwrap();
+            String::from_utf8_lossy(name).into_owned()
+        };
         Some(Owner {
             mntns: word(0),
             pid: (word(8) >> 32) as u32,
