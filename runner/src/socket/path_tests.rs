@@ -38,7 +38,7 @@ fn paths_are_told_in_values_with_room_for_them() {
     let bound = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = bound.local_addr().unwrap().port();
     owner.assert_mine(netns(), V4, UDP, port);
-    assert_eq!(paths(&value(UDP, port)), (here, exe.clone()));
+    assert_eq!(paths(&value(UDP, port)), (here, exe));
     drop(bound);
     assert_ne!(owner.owner(netns(), V4, UDP, port).unwrap().deleted, 0);
 }

@@ -91,7 +91,9 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     annotations.iter().try_for_each(|annotation| annotation.check(&sources))?;
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
     let full = super::command().mut_subcommand("run", |_| {
-        advanced::narrow(flags::command_for(&about, &sources, &gadget.params), &gadget, &sources)
+        let command = flags::command_for(&about, &sources, &gadget.params);
+        advanced::narrow(command, &gadget, &sources)
+            .override_usage(format!("{} run {name} [OPTIONS] [-- <COMMAND>...]", ig::name()))
     });
     let matches = full.try_get_matches_from(args).map_err(mistakes::explained)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
