@@ -265,6 +265,7 @@ fn of_run() {
           --symbolizers <NAME,...>
               Where functions on user stacks get their names: auto, none, or some of
               symtab (the files that run) and debuginfod-cache (for stripped ones)
+
               [default: auto]
 
           --debuginfod-cache-path <FOLDER>
@@ -274,7 +275,9 @@ fn of_run() {
           --socket-enricher-fields <FIELD=BYTES,...>
               Room for the paths of whoever owns a socket, for gadgets that show
               them: cwd and exepath, each a power of two up to 4096; one that is not
-              named is left out [default: cwd=512,exepath=512]
+              named is left out
+
+              [default: cwd=512,exepath=512]
     "#);
     assert_eq!(help("run", "-h"), help("run", "--help"));
 }

@@ -33,6 +33,9 @@ const CACHES: [&str; 2] = ["debuginfod-cache", "debuginfod-cache-on-ig-server"];
 /// Which upstream has, and `igx` does not.
 const MISSING: &str = "otel-ebpf-profiler";
 
+/// What can be chosen from.
+pub(super) const SYMBOLIZER_NAMES: [&str; 4] = ["auto", "none", FILES, CACHES[0]];
+
 pub(super) fn args() -> Vec<Arg> {
     let flag = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help_heading(HEADING).help(help)
@@ -48,8 +51,9 @@ pub(super) fn args() -> Vec<Arg> {
             SYMBOLIZERS,
             "NAME,...",
             "Where functions on user stacks get their names: auto, none, or some of symtab (the files that run) and \
-             debuginfod-cache (for stripped ones) [default: auto]",
-        ),
+             debuginfod-cache (for stripped ones)",
+        )
+        .default_value("auto"),
         flag(
             CACHE,
             "FOLDER",
@@ -59,8 +63,9 @@ pub(super) fn args() -> Vec<Arg> {
             SOCKET_FIELDS,
             "FIELD=BYTES,...",
             "Room for the paths of whoever owns a socket, for gadgets that show them: cwd and exepath, each a power \
-             of two up to 4096; one that is not named is left out [default: cwd=512,exepath=512]",
-        ),
+             of two up to 4096; one that is not named is left out",
+        )
+        .default_value("cwd=512,exepath=512"),
     ]
 }
 
