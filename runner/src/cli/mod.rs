@@ -124,6 +124,7 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
         #[cfg(feature = "ebpf")]
         Some(("list-containers", sub)) => {
+            reserve_descriptors();
             let stop = || run::stop_signals().context("cannot listen for signals");
             list_containers::run(sub, terminal_width(), stop, &mut io::stdout())
         }
@@ -139,6 +140,14 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
         _ => Ok(()),
     }
     .map(|()| ExitCode::SUCCESS)
+}
+
+/// Makes room for many containers, while there is one thread.
+#[cfg(feature = "ebpf")]
+fn reserve_descriptors() {
+    if let Err(error) = crate::container::reserve_descriptors() {
+        tracing::debug!("cannot make room for descriptors: {error}");
+    }
 }
 
 #[cfg(feature = "ebpf")]

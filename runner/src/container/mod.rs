@@ -28,6 +28,7 @@ mod watchdog;
 
 pub use cgroup::Cgroup;
 pub use collection::{Collection, Config, Error, Protocol, RUNTIMES};
+pub use process::reserve_descriptors;
 pub use selector::{Filters, Selector, SelectorError};
 pub use table::Lookup;
 

@@ -1,14 +1,14 @@
 //! Reads that may never end: files of a container can be on a file system that does not answer, such as one that a
 //! program in the container makes (FUSE), and even its name or its size cannot be asked for then.
 //!
-//! Such reads are made by a thread of their own, which is given up on after a while. How many may be stuck is bounded.
+//! Such reads are made by a thread of their own, which is not waited for after a while. How many may be stuck is bounded.
 
 use std::{
     io::{Error, ErrorKind, Result},
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicUsize, Ordering},
-        mpsc::sync_channel,
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel},
     },
     thread,
     time::Duration,
@@ -42,6 +42,28 @@ pub(crate) struct Patience {
     stuck: Arc<AtomicUsize>,
 }
 
+/// What became of a read.
+pub(crate) enum Outcome<T> {
+    /// It ended in time, or could not be begun.
+    Ended(Result<T>),
+    /// It goes on.
+    Late(Late<T>),
+}
+
+/// A read that took too long.
+pub(crate) struct Late<T>(Receiver<Result<T>>);
+
+impl<T> Late<T> {
+    /// What it gave, once, as soon as it has ended.
+    pub(crate) fn take(&self) -> Option<Result<T>> {
+        match self.0.try_recv() {
+            Ok(result) => Some(result),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(Error::other("its reader ended"))),
+        }
+    }
+}
+
 impl Patience {
     /// Waits for `limit` each time.
     pub(crate) fn new(limit: Duration) -> Self {
@@ -53,41 +75,54 @@ impl Patience {
         &self,
         read: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        if self.stuck.load(Ordering::Acquire) >= MOST_STUCK {
-            return Err(Error::new(
+        match self.begin(read) {
+            Outcome::Ended(result) => result,
+            Outcome::Late(_) => Err(Error::new(
                 ErrorKind::TimedOut,
-                "too many files are on file systems that do not answer",
-            ));
+                format!("its file system does not answer within {} s", self.limit.as_secs_f32()),
+            )),
+        }
+    }
+
+    /// What `read` gives, or has yet to give when it took too long.
+    pub(crate) fn begin<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Outcome<T> {
+        if self.stuck.load(Ordering::Acquire) >= MOST_STUCK {
+            let message = "too many files are on file systems that do not answer";
+            return Outcome::Ended(Err(Error::new(ErrorKind::TimedOut, message)));
         }
         let state = Arc::new(AtomicU8::new(READING));
         let (sender, receiver) = sync_channel(1);
         let end = End { state: state.clone(), stuck: self.stuck.clone() };
-        thread::Builder::new().name("read-file".to_owned()).spawn(move || {
+        let begun = thread::Builder::new().name("read-file".to_owned()).spawn(move || {
             let _end = end;
             // Nobody listens any more if it took too long.
             let _ = sender.send(read());
-        })?;
-        if let Ok(result) = receiver.recv_timeout(self.limit) {
-            return result;
+        });
+        if let Err(error) = begun {
+            return Outcome::Ended(Err(error));
+        }
+        match receiver.recv_timeout(self.limit) {
+            Ok(result) => return Outcome::Ended(result),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Outcome::Ended(Err(Error::other("its reader ended")));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
         self.stuck.fetch_add(1, Ordering::AcqRel);
         if state.swap(GIVEN_UP, Ordering::AcqRel) == DONE {
             self.stuck.fetch_sub(1, Ordering::AcqRel);
-            if let Ok(result) = receiver.try_recv() {
-                return result;
-            }
         }
-        Err(Error::new(
-            ErrorKind::TimedOut,
-            format!("its file system does not answer within {} s", self.limit.as_secs_f32()),
-        ))
+        Outcome::Late(Late(receiver))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
-        fs::{File, OpenOptions},
+        fs::{self, File, OpenOptions},
         os::fd::AsRawFd,
         path::Path,
         time::Instant,
@@ -139,6 +174,22 @@ mod tests {
         let _writer = OpenOptions::new().write(true).open(&fifo).unwrap();
         ends(&patience);
         patience.read(|| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn what_comes_late_is_there_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        let patience = Patience::new(SOON);
+        let asked = fifo.clone();
+        let Outcome::Late(late) = patience.begin(move || fs::read_to_string(asked)) else {
+            panic!("nobody has written")
+        };
+        assert!(late.take().is_none());
+        fs::write(&fifo, "at last").unwrap();
+        ends(&patience);
+        assert_eq!(late.take().unwrap().unwrap(), "at last");
     }
 
     /// A file system that is there, and says nothing, as long as the descriptor is open.

@@ -1,18 +1,18 @@
 //! Functions of processes: what is mapped where, and which function of that file an address is in.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::{self, File},
     io::{self, Read, Write as _},
     os::unix::fs::MetadataExt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
     debug_info::Symbolizers,
     elf::{Elf, Functions},
-    patience::Patience,
+    patience::{Late, Outcome, Patience},
 };
 
 /// Processes remembered.
@@ -32,11 +32,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) struct Processes {
     /// By identifier, and what tells one program of a process from the next.
     known: HashMap<(u32, u32), Process>,
-    files: HashMap<(u64, u64), Option<Arc<Program>>>,
-    /// Files, as lists of mappings tell them apart, that did not let themselves be read in time.
-    silent: HashSet<(u64, u64)>,
+    files: Arc<Mutex<Files>>,
+    /// By file, as lists of mappings tell them apart: what did not let itself be read in time.
+    late: HashMap<(u64, u64), Late<Option<Arc<Program>>>>,
     patience: Patience,
-    names: usize,
     symbolizers: Symbolizers,
 }
 
@@ -45,12 +44,47 @@ impl Processes {
     pub(crate) fn new(symbolizers: Symbolizers) -> Self {
         Self {
             known: HashMap::new(),
-            files: HashMap::new(),
-            silent: HashSet::new(),
+            files: Arc::default(),
+            late: HashMap::new(),
             patience: Patience::new(PATIENCE),
-            names: 0,
             symbolizers,
         }
+    }
+}
+
+/// What was read, by device and number of the file; none of what cannot be.
+#[derive(Default)]
+struct Files {
+    programs: HashMap<(u64, u64), Option<Arc<Program>>>,
+    /// Bytes of function names in them.
+    names: usize,
+}
+
+impl Files {
+    /// The program in the file at `path`, read if it is not known.
+    fn program(
+        files: &Mutex<Self>,
+        path: &str,
+        symbolizers: &Symbolizers,
+    ) -> io::Result<Option<Arc<Program>>> {
+        let lock = || files.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not opened: it may be a device.
+        let metadata = fs::metadata(path)?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let key = (metadata.dev(), metadata.ino());
+        if let Some(program) = lock().programs.get(&key) {
+            return Ok(program.clone());
+        }
+        let program = Program::read(path, symbolizers)
+            .inspect_err(|error| tracing::debug!("{path}: its functions have no names: {error}"))
+            .map(Arc::new)
+            .ok();
+        let mut files = lock();
+        files.names += program.as_ref().map_or(0, |program| program.functions.size());
+        files.programs.insert(key, program.clone());
+        Ok(program)
     }
 }
 
@@ -78,9 +112,18 @@ struct Program {
     functions: Functions,
 }
 
+impl Program {
+    fn read(path: &str, symbolizers: &Symbolizers) -> io::Result<Self> {
+        let elf = Elf::open(File::open(path)?)?;
+        let functions = symbolizers.functions(&elf)?;
+        Ok(Self { elf, functions })
+    }
+}
+
 impl Processes {
     /// Appends the names of the functions that `addresses` are in, each with `; ` after it, or the address where there
-    /// is no name. Nothing if the process has ended, or names come from nowhere. `program` tells programs apart that a process ran one after the other.
+    /// is no name. Nothing if the process has ended, or names come from nowhere. `program` tells programs apart that a
+    /// process ran one after the other.
     pub(crate) fn names(
         &mut self,
         pid: u32,
@@ -94,12 +137,13 @@ impl Processes {
         if self.known.len() >= MAX_PROCESSES {
             self.known.clear();
         }
-        if self.names > MAX_NAMES {
-            self.files.clear();
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.names > MAX_NAMES {
+            *files = Files::default();
             // These keep programs, too.
             self.known.clear();
-            self.names = 0;
         }
+        drop(files);
         for address in addresses {
             let Some(mapping) = self.mapping(pid, program, address) else {
                 if self.known.get(&(pid, program)).is_none_or(|process| process.mappings.is_empty()) {
@@ -154,51 +198,40 @@ impl Processes {
         if let Some(program) = known(self) {
             return program;
         }
-        let found = self.program(pid, mapping);
+        let found = self.program(pid, mapping)?;
         if let Some(process) = self.known.get_mut(&(pid, program)) {
             process.programs.insert(mapping.first, found.clone());
         }
         found
     }
 
-    fn program(&mut self, pid: u32, mapping: &Mapping) -> Option<Arc<Program>> {
-        if mapping.file.1 == 0 || self.silent.contains(&mapping.file) {
-            return None;
+    /// The program that is mapped there, if there is one; `None` as long as it is not known.
+    fn program(&mut self, pid: u32, mapping: &Mapping) -> Option<Option<Arc<Program>>> {
+        if mapping.file.1 == 0 {
+            return Some(None);
         }
-        // By the mapping, not by its path: the file may be in another mount namespace, or not there any more.
-        let path = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.first, mapping.end);
-        let asked = path.clone();
-        let found = self.patience.read(move || {
-            // Not opened: it may be a device.
-            let metadata = fs::metadata(&asked)?;
-            Ok(metadata.is_file().then_some((metadata.dev(), metadata.ino())))
-        });
-        let key = self.heard(mapping, found).flatten()?;
-        if let Some(program) = self.files.get(&key) {
-            return program.clone();
+        let read = if let Some(late) = self.late.get(&mapping.file) {
+            let read = late.take()?;
+            self.late.remove(&mapping.file);
+            read
+        } else {
+            // By the mapping, not by its path: the file may be in another mount namespace, or not there any more.
+            let path = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.first, mapping.end);
+            let (files, symbolizers) = (self.files.clone(), self.symbolizers.clone());
+            match self.patience.begin(move || Files::program(&files, &path, &symbolizers)) {
+                Outcome::Ended(read) => read,
+                Outcome::Late(late) => {
+                    self.late.insert(mapping.file, late);
+                    return None;
+                }
+            }
+        };
+        match read {
+            Ok(program) => Some(program),
+            // There was no room for one more that may be stuck.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => None,
+            Err(_) => Some(None),
         }
-        let asked = path.clone();
-        let symbolizers = self.symbolizers.clone();
-        let read = self.patience.read(move || {
-            let elf = Elf::open(File::open(&asked)?)?;
-            let functions = symbolizers.functions(&elf)?;
-            Ok(Arc::new(Program { elf, functions }))
-        });
-        let read = read.inspect_err(|error| tracing::debug!("{path}: its functions have no names: {error}"));
-        let program = self.heard(mapping, read);
-        self.names += program.as_ref().map_or(0, |program| program.functions.size());
-        self.files.insert(key, program.clone());
-        program
-    }
-
-    /// What was read; a file that took too long is not asked again.
-    fn heard<T>(&mut self, mapping: &Mapping, read: io::Result<T>) -> Option<T> {
-        if read.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
-            && self.silent.len() < MAX_PROCESSES
-        {
-            self.silent.insert(mapping.file);
-        }
-        read.ok()
     }
 }
 
@@ -263,17 +296,25 @@ mod tests {
     }
 
     #[test]
-    fn functions_of_this_process_have_names() {
-        let mut processes = Processes::new(Symbolizers::default());
+    fn functions_of_this_process_have_names_once_its_program_is_read() {
+        // Nothing is waited for.
+        let processes = Processes::new(Symbolizers { files: true, debuginfod_cache: None });
+        let mut processes = Processes { patience: Patience::new(Duration::ZERO), ..processes };
         let mut names = |pid, addresses: &[u64]| {
             let mut out = Vec::new();
             processes.names(pid, 1, addresses.iter().copied(), &mut out);
             String::from_utf8(out).unwrap()
         };
-        let here = functions_of_this_process_have_names as fn() as usize as u64;
-        let said = names(std::process::id(), &[here + 1, 0x10]);
+        let here = functions_of_this_process_have_names_once_its_program_is_read as fn() as usize as u64;
+        let began = Instant::now();
+        let mut said = names(std::process::id(), &[here + 1, 0x10]);
+        assert_eq!(said, format!("{:#x}; 0x10; ", here + 1));
+        while said.starts_with("0x") && began.elapsed() < Duration::from_secs(60) {
+            std::thread::yield_now();
+            said = names(std::process::id(), &[here + 1, 0x10]);
+        }
         assert!(
-            said.contains("functions_of_this_process_have_names") && said.ends_with("; 0x10; "),
+            said.contains("_have_names_once_its_program_is_read") && said.ends_with("; 0x10; "),
             "{said}"
         );
         assert_eq!(names(u32::MAX, &[here]), "");

@@ -68,6 +68,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
         return Ok(ExitCode::SUCCESS);
     };
     super::start_log(found.verbose(), found.has("quiet"));
+    super::reserve_descriptors();
     ebpf::capture_libbpf_log();
     // Threads inherit the mask: it stands before any is started.
     let stop = stop_signals().context("cannot listen for signals")?;
