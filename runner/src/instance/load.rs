@@ -50,6 +50,13 @@ impl Default for SocketPaths {
 }
 
 impl SocketPaths {
+    /// Those that an object asks for although there is no room for them, by name.
+    fn missing(self, elf: &[u8]) -> Vec<&'static str> {
+        let asked = Self::default().read_by(elf);
+        let all = [("cwd", asked.cwd, self.cwd), ("exepath", asked.exepath, self.exepath)];
+        all.into_iter().filter(|&(_, asked, room)| asked > 0 && room == 0).map(|(name, ..)| name).collect()
+    }
+
     /// Those of them that an object asks for: the others are not worth their cost.
     pub(super) fn read_by(self, elf: &[u8]) -> Self {
         let asked = minimal::needs_socket_value(elf).ok().flatten().unwrap_or_default();
@@ -80,7 +87,14 @@ pub(super) fn load(
     if gadget.image.object.is_none() {
         return Ok(Loaded { gadget: LoadedGadget::default(), filter_map: None, owner: None, types: None });
     }
-    let paths = options.socket_paths.read_by(gadget.image.object.as_deref().unwrap_or_default());
+    let elf = gadget.image.object.as_deref().unwrap_or_default();
+    let paths = options.socket_paths.read_by(elf);
+    for field in options.socket_paths.missing(elf) {
+        tracing::warn!(
+            "the gadget asks for {field} of who owns a socket, which --socket-enricher-fields leaves out: \
+             the kernel may refuse its programs"
+        );
+    }
     let own =
         || SocketMaps::new(&socket::Options { cwd: paths.cwd, exepath: paths.exepath, kernel_btf: None });
     let maps = gadget.has_map(SOCKETS_MAP).then(own).transpose()?;
