@@ -83,16 +83,11 @@ static __always_inline void enter_stamp(struct stamp *stamp, struct sock *sk)
 {
 	struct socket_key key;
 	int has_port = socket_key(sk, &key);
-	struct task_struct *task = current_task();
-
-	/* A packet may leave while anybody runs. */
-	if (task_ids(task) != stamp->owner.pid_tgid)
-		task = NULL;
 	if (stamp->key.port && stamp->key.port != key.port) {
 		mark_closed(&stamp->key, sk);
 		stamp->key.port = 0;
 	}
-	if (has_port && enter(&key, &stamp->owner, task))
+	if (has_port && enter(&key, &stamp->owner, task_of(stamp->owner.pid_tgid)))
 		stamp->key = key;
 	if (has_port) {
 		struct socket_owner owner = stamp->owner;

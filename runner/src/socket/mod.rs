@@ -184,8 +184,8 @@ impl SocketOwner {
     ) -> Result<Self, Error> {
         let settings = Settings { grace, ..*settings };
         let mut notes = Vec::new();
-        let live = cgroup::source(btf)?;
-        let passes = older::source(btf)?;
+        let live = cgroup::source(btf, settings.with_paths())?;
+        let passes = older::source(btf, settings.with_paths())?;
         let watch = cgroup::start(&live, &settings, maps, &mut notes)?;
         let mut lost = vec![watch.counters];
         // Watching first: a socket made between the two would be known to neither.

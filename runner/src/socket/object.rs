@@ -34,9 +34,14 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// Whether values have more than what all have.
+    pub(super) fn with_paths(&self) -> bool {
+        self.value_size > super::FIXED_VALUE_SIZE
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let grace = u64::try_from(self.grace.as_nanos()).unwrap_or(u64::MAX);
-        let numbers = [grace, self.value_size.into(), self.cwd.into(), self.exepath.into()];
+        let numbers = [grace, self.cwd.into(), self.exepath.into()];
         numbers.into_iter().flat_map(u64::to_ne_bytes).collect()
     }
 }
