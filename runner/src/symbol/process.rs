@@ -296,6 +296,15 @@ mod tests {
     }
 
     #[test]
+    fn names_from_nowhere_are_none() {
+        let here = names_from_nowhere_are_none as fn() as usize as u64;
+        let mut out = Vec::new();
+        let addresses = [here].into_iter();
+        Processes::new(Symbolizers::NONE).names(std::process::id(), 1, addresses, &mut out);
+        assert!(out.is_empty());
+    }
+
+    #[test]
     fn functions_of_this_process_have_names_once_its_program_is_read() {
         // Nothing is waited for.
         let processes = Processes::new(Symbolizers { files: true, debuginfod_cache: None });

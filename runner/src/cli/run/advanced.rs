@@ -162,6 +162,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_given_is_what_a_run_is_started_with() {
+        let filled = |flags: &[&str]| {
+            let command = Command::new("run").no_binary_name(true).args(args());
+            let mut options = Options::default();
+            fill(&mut options, &command.try_get_matches_from(flags).unwrap()).unwrap();
+            options
+        };
+        let usual = filled(&[]);
+        assert!(usual.printed.is_none() && usual.environment.is_empty());
+        assert_eq!((usual.symbolizers, usual.socket_paths), (Symbolizers::default(), SocketPaths::default()));
+        let given = filled(&[
+            "--trace-pipe",
+            "--env-vars=A, B,,C",
+            "--symbolizers=debuginfod-cache",
+            "--debuginfod-cache-path=/c",
+            "--socket-enricher-fields=cwd=64",
+        ]);
+        assert!(given.printed.is_some());
+        assert_eq!(given.environment, ["A", "B", "C"]);
+        assert_eq!(
+            given.symbolizers,
+            Symbolizers { files: false, debuginfod_cache: Some(PathBuf::from("/c")) }
+        );
+        assert_eq!(given.socket_paths, SocketPaths { cwd: 64, exepath: 0 });
+    }
+
+    #[test]
     fn room_for_paths_is_a_power_of_two() {
         let chosen = |asked: &str| socket_paths(asked).map_err(|error| error.to_string());
         let paths = |cwd, exepath| Ok(SocketPaths { cwd, exepath });
