@@ -45,7 +45,7 @@ fn fields_of_captured_hellos() {
     assert_eq!(shown, EXPECTED);
 }
 
-const EXPECTED: [&str; 17] = [
+const EXPECTED: [&str; 18] = [
     "openssl-tls13 0304 - none t13d311000_e8f1e7e78f70_1f22a2ca17c4",
     "openssl-tls12 0303 - none t12d280700_d943125447b4_e7e480e5a997",
     "openssl35 0304 - none t13d301200_1d37bd780c83_ecd0401ec68b",
@@ -58,6 +58,7 @@ const EXPECTED: [&str; 17] = [
     "node 0304 - none t13d591000_a33745022dd6_1f22a2ca17c4",
     "java 0304 - none t13d371200_db35923f8641_7c76daad20ec",
     "chromium 0304 h2 present t13d1517h2_8daaf6152771_cb7bf5808d99",
+    "firefox 0304 h2 present t13d1617h2_86a278354501_3cbfd9057e0d",
     "browser-chrome110 0304 h2 none t13d1516h2_8daaf6152771_e5627efa2ab1",
     "browser-chrome131 0304 h2 present t13d1516h2_8daaf6152771_02713d6af862",
     "browser-chrome 0304 h2 present t13d1516h2_8daaf6152771_806a8c22fdea",
