@@ -15,6 +15,9 @@
 
 #include "kernel.h"
 #include "cgroup.h"
+#ifdef WITH_PATHS
+#include "path.h"
+#endif
 
 #define AF_INET 2
 #define AF_INET6 10
@@ -34,7 +37,7 @@ struct socket_key {
 
 /*
  * The fields that every value begins with, at the offsets of gadget/sockets-map.h. What may follow
- * (cwd, exepath) is left zero, so the programs need to know its size only.
+ * are the paths cwd and exepath, in this order: in objects that are built WITH_PATHS.
  */
 struct socket_owner {
 	__u64 mntns;
@@ -107,6 +110,7 @@ struct {
 	__type(value, struct socket_owner);
 } older_listeners SEC(".maps");
 
+#ifdef WITH_PATHS
 /* A value of the map's full size, all zero, to begin new entries with. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -114,15 +118,16 @@ struct {
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(struct socket_owner));
 } blank_entry SEC(".maps");
+#endif
 
 /* The runner sets these before it loads the programs. */
 struct socket_settings {
-	__u64 grace;      /* how long the entry of a closed socket stays, in nanoseconds */
-	__u64 value_size; /* of the map, in bytes: at least sizeof(struct socket_owner) */
+	__u64 grace;   /* how long the entry of a closed socket stays, in nanoseconds */
+	__u64 cwd;     /* bytes for the working directory, or 0 */
+	__u64 exepath; /* bytes for the path of the program, or 0 */
 };
 const volatile struct socket_settings settings = {
     .grace = 5000000000,
-    .value_size = sizeof(struct socket_owner),
 };
 
 /* Sockets that found no room in the map. */
@@ -172,32 +177,79 @@ static __always_inline void socket_owner(struct sock *sk, struct task_struct *ta
 		owner->ipv6only = BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only);
 }
 
-/* Enters the owner, over whoever had the key before. Returns 0 if the map is full. */
-static __always_inline int enter(const struct socket_key *key, const struct socket_owner *owner)
+#ifdef WITH_PATHS
+/* Fills the paths of an entry. Without a task, who is entered is known, but not running. */
+static __always_inline void enter_paths(struct socket_owner *entry, struct task_struct *task,
+					int is_same)
 {
-	if (settings.value_size == sizeof(*owner)) {
-		if (!bpf_map_update_elem(&gadget_sockets, key, owner, BPF_ANY))
-			return 1;
-	} else {
-		/*
-		 * Larger values do not fit on the stack, and one buffer a CPU could be taken by a
-		 * packet that interrupts its user: fill the entry in place.
-		 */
-		struct socket_owner *entry = bpf_map_lookup_elem(&gadget_sockets, key);
+	char *cwd = (char *)(entry + 1);
+	char *exepath = cwd + settings.cwd;
 
-		if (!entry) {
-			__u32 first = 0;
-			void *blank = bpf_map_lookup_elem(&blank_entry, &first);
+	if (task) {
+		struct fs_struct *fs = BPF_CORE_READ(task, fs);
+		struct file *file = BPF_CORE_READ(task, mm, exe_file);
 
-			if (blank)
-				bpf_map_update_elem(&gadget_sockets, key, blank, BPF_NOEXIST);
-			entry = bpf_map_lookup_elem(&gadget_sockets, key);
-		}
-		if (entry) {
-			__builtin_memcpy(entry, owner, sizeof(*owner));
-			return 1;
-		}
+		if (settings.cwd)
+			copy_path(&fs->pwd, cwd, settings.cwd);
+		if (settings.exepath)
+			copy_path(&file->f_path, exepath, settings.exepath);
+	} else if (!is_same) {
+		if (settings.cwd)
+			cwd[0] = 0;
+		if (settings.exepath)
+			exepath[0] = 0;
 	}
+}
+
+/*
+ * The calling task, if it is this one: a packet may leave while anybody runs.
+ */
+static __always_inline struct task_struct *task_of(__u64 ids)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return task_ids(task) == ids ? task : NULL;
+}
+#else
+static __always_inline struct task_struct *task_of(__u64 ids)
+{
+	return NULL;
+}
+#endif
+
+/*
+ * Enters the owner, over whoever had the key before. `task` is the owner's, if it can be asked for
+ * its paths. Returns 0 if the map is full.
+ */
+static __always_inline int enter(const struct socket_key *key, const struct socket_owner *owner,
+				 struct task_struct *task)
+{
+#ifdef WITH_PATHS
+	/*
+	 * Larger values do not fit on the stack, and one buffer a CPU could be taken by a packet
+	 * that interrupts its user: fill the entry in place.
+	 */
+	struct socket_owner *entry = bpf_map_lookup_elem(&gadget_sockets, key);
+
+	if (!entry) {
+		__u32 first = 0;
+		void *blank = bpf_map_lookup_elem(&blank_entry, &first);
+
+		if (blank)
+			bpf_map_update_elem(&gadget_sockets, key, blank, BPF_NOEXIST);
+		entry = bpf_map_lookup_elem(&gadget_sockets, key);
+	}
+	if (entry) {
+		int is_same = entry->pid_tgid == owner->pid_tgid;
+
+		__builtin_memcpy(entry, owner, sizeof(*owner));
+		enter_paths(entry, task, is_same);
+		return 1;
+	}
+#else
+	if (!bpf_map_update_elem(&gadget_sockets, key, owner, BPF_ANY))
+		return 1;
+#endif
 	__sync_fetch_and_add(&lost_entries, 1);
 	return 0;
 }
@@ -213,8 +265,10 @@ static __always_inline void local_address(struct sock *sk, __u16 family, __u32 l
 	}
 }
 
-/* Enters a connected socket by both its ends; `flags` as for bpf_map_update_elem(). Changes the
- * owner. */
+/*
+ * Enters a connected socket by both its ends; `flags` as for bpf_map_update_elem(). Changes the
+ * owner. Where values have paths, connections are not kept.
+ */
 static __always_inline void enter_connection(struct sock *sk, const struct socket_key *key,
 					     struct socket_owner *owner, __u64 flags)
 {
@@ -225,7 +279,10 @@ static __always_inline void enter_connection(struct sock *sk, const struct socke
 	    .proto = key->proto,
 	};
 
-	if (!exact.remote_port || settings.value_size != sizeof(*owner))
+#ifdef WITH_PATHS
+	return;
+#endif
+	if (!exact.remote_port)
 		return;
 	local_address(sk, key->family, exact.local);
 	if (key->family == AF_INET6) {

@@ -48,13 +48,13 @@ int older_sockets(struct bpf_iter__task_file *ctx)
 
 		local_address(sk, key.family, listener.local);
 		bpf_map_update_elem(&older_listeners, &listener, &owner, BPF_ANY);
-		enter(&key, &owner);
+		enter(&key, &owner, task);
 		return 0;
 	}
 	entry = bpf_map_lookup_elem(&gadget_sockets, &key);
 	if (entry && !entry->deletion_timestamp)
 		return 0;
-	enter(&key, &owner);
+	enter(&key, &owner, task);
 	return 0;
 }
 

@@ -74,7 +74,7 @@ static __always_inline void enter_tcp(struct sock *sk, struct socket_owner *owne
 	if (!socket_key(sk, &key) || key.proto != IPPROTO_TCP)
 		return;
 	socket_owner(sk, current_task(), owner);
-	enter(&key, owner);
+	enter(&key, owner, current_task());
 }
 
 /* Enters a UDP socket under its present port, if it has one, and leaves the port that it had
@@ -83,12 +83,11 @@ static __always_inline void enter_stamp(struct stamp *stamp, struct sock *sk)
 {
 	struct socket_key key;
 	int has_port = socket_key(sk, &key);
-
 	if (stamp->key.port && stamp->key.port != key.port) {
 		mark_closed(&stamp->key, sk);
 		stamp->key.port = 0;
 	}
-	if (has_port && enter(&key, &stamp->owner))
+	if (has_port && enter(&key, &stamp->owner, task_of(stamp->owner.pid_tgid)))
 		stamp->key = key;
 	if (has_port) {
 		struct socket_owner owner = stamp->owner;

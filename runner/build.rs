@@ -10,9 +10,16 @@ fn main() {
     }
 }
 
-/// `bpf/NAME.bpf.c` of the workspace.
+/// Objects, each of `bpf/NAME.bpf.c` of the workspace, and what is defined for it.
 #[cfg(feature = "ebpf")]
-const OBJECTS: [&str; 3] = ["dispatcher", "socket_iter", "socket_owner"];
+const OBJECTS: [(&str, &str, Option<&str>); 5] = [
+    ("dispatcher", "dispatcher", None),
+    ("socket_iter", "socket_iter", None),
+    ("socket_owner", "socket_owner", None),
+    // What most gadgets do not ask for would make every start slower.
+    ("socket_iter_paths", "socket_iter", Some("WITH_PATHS")),
+    ("socket_owner_paths", "socket_owner", Some("WITH_PATHS")),
+];
 
 #[cfg(feature = "ebpf")]
 fn compile() {
@@ -22,23 +29,27 @@ fn compile() {
     let bpf = runner.parent().expect("the runner lies in the workspace").join("bpf");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
-    for header in ["include", "kernel.h", "socket_entry.h"] {
+    for header in ["include", "cgroup.h", "kernel.h", "path.h", "socket_entry.h"] {
         println!("cargo::rerun-if-changed={}", bpf.join(header).display());
     }
-    for name in OBJECTS {
+    for (object, name, defined) in OBJECTS {
         let source = bpf.join(format!("{name}.bpf.c"));
         println!("cargo::rerun-if-changed={}", source.display());
         libbpf_cargo::SkeletonBuilder::new()
             .source(&source)
-            .obj(out.join(format!("{name}.bpf.o")))
+            .obj(out.join(format!("{object}.bpf.o")))
             .clang("clang-16")
-            .clang_args([
-                "-Wall".to_owned(),
-                "-Werror".to_owned(),
-                format!("-I{}", bpf.join("include").display()),
-                // <asm/types.h> lies in Debian's multiarch folder, which clang does not search for -target bpf.
-                format!("-I/usr/include/{arch}-linux-gnu"),
-            ])
+            .clang_args(
+                [
+                    "-Wall".to_owned(),
+                    "-Werror".to_owned(),
+                    format!("-I{}", bpf.join("include").display()),
+                    // <asm/types.h> lies in Debian's multiarch folder, which clang does not search for -target bpf.
+                    format!("-I/usr/include/{arch}-linux-gnu"),
+                ]
+                .into_iter()
+                .chain(defined.map(|name| format!("-D{name}"))),
+            )
             .build()
             .unwrap_or_else(|error| {
                 panic!("cannot compile {}: {error:#}; 'sudo make setup' installs clang-16", source.display())

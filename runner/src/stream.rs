@@ -46,7 +46,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     container::{self, Selector},
     images::Images,
-    instance::{self, Arrays, Gadget, Options, Summary},
+    instance::{self, Gadget, Options, Summary},
     output::Display,
 };
 
@@ -186,14 +186,10 @@ fn run(
         params: settings.params,
         filters: settings.filters,
         expressions: settings.expressions,
-        arrays: Arrays::default(),
         display: Display { mode, ..Display::default() },
-        times: None,
-        count: None,
-        command: Vec::new(),
         timeout: settings.timeout,
         containers: settings.containers,
-        cache: None,
+        ..Options::default()
     };
     options.fill_what_is_asked_for(&gadget.metadata);
     let mut out = Lines { begun: Vec::new(), lines };

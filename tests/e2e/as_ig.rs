@@ -73,6 +73,19 @@ fn a_run_in_a_pipe_says_nothing_at_its_end() {
 }
 
 #[test]
+fn defaults_are_settings_that_can_be_kept() {
+    let igx = with_trace_files();
+    let folder = igx.home.path().join(".ig");
+    fs::create_dir_all(&folder).unwrap();
+    let defaults = output(&igx, &["config", "default"]);
+    assert!(defaults.status.success() && !defaults.stdout.is_empty());
+    fs::write(folder.join("config.yaml"), &defaults.stdout).unwrap();
+    let (code, said) = end(&run(&igx, &["--output=none"]));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("has no effect"), "{said}");
+}
+
+#[test]
 fn mistakes_end_as_upstreams_do() {
     let igx = with_trace_files();
     for (args, error) in [

@@ -82,7 +82,8 @@ fn of_igx() {
 fn of_run() {
     insta::assert_snapshot!(without_fields(&help("run", "--help")), @r#"
     Run a gadget: load its programs into the kernel, and show what they see
-    until Ctrl-C.
+    until Ctrl-C. What containers do is shown, and with --host what the
+    host's own processes do, too.
 
     'igx run IMAGE --help' also lists the flags that the gadget itself brings.
 
@@ -137,12 +138,12 @@ fn of_run() {
               columns, json, jsonpretty, yaml or none [default: columns]
 
           --annotate <SUBJECT:KEY=VALUE,...>
-              Describe a data source or a field otherwise than the gadget does, as
-              in sni.name:columns.width=60
+              Change how a data source or a field is described and shown, as in
+              sni.name:columns.width=60
 
           --timestamp-format <FORMAT>
-              Show when events happened, in the first column: the time of day, all
-              of it, or seconds since the start
+              Show when events happened, in the first column: short is the time of
+              day, rfc3339 has the date too, relative is seconds since the start
 
               [possible values: short, rfc3339, relative]
 
@@ -252,6 +253,31 @@ fn of_run() {
 
           --ca-file <FILE>
               Certificates of authorities to trust besides the system's
+
+    Advanced:
+          --trace-pipe[=<BOOL>]
+              Also show, on stderr, what eBPF programs print with bpf_printk()
+
+          --env-vars <NAME,...>
+              Environment variables of igx itself that a gadget may show in fields
+              of its own
+
+          --symbolizers <NAME,...>
+              Where functions on user stacks get their names: auto, none, or some of
+              symtab (the files that run) and debuginfod-cache (for stripped ones)
+
+              [default: auto]
+
+          --debuginfod-cache-path <FOLDER>
+              Cache of debuginfod's client, from which nothing is fetched [default:
+              ~/.cache/debuginfod_client]
+
+          --socket-enricher-fields <FIELD=BYTES,...>
+              Room for the paths of whoever owns a socket, for gadgets that show
+              them: cwd and exepath, each a power of two up to 4096; one that is not
+              named is left out
+
+              [default: cwd=512,exepath=512]
     "#);
     assert_eq!(help("run", "-h"), help("run", "--help"));
 }
@@ -265,12 +291,20 @@ fn of_run_trace_sni() {
     insta::assert_snapshot!(about, @"
     trace sni: Show the host names (TLS Server Name Indication) that processes ask
     for
+
+    What containers do is shown; with --host what the host's own processes do, too.
     ");
+    assert!(gadget.starts_with(" igx run trace_sni [OPTIONS] [-- <COMMAND>...]\n"), "{gadget}");
     let (before, shared) = gadget.split_once("\nOutput:\n").unwrap();
-    assert_eq!(run.split_once("\nContainers:\n").unwrap().1.trim_end(), {
-        let (shared, _) = shared.split_once("\n\nFields, ").unwrap();
-        shared.split_once("\nContainers:\n").unwrap().1
-    });
+    let of_all = |help: &str| {
+        let (_, shared) = help.split_once("\nContainers:\n").unwrap();
+        shared.split_once("\nAdvanced:\n").unwrap().0.to_owned()
+    };
+    assert_eq!(of_all(&run), of_all(shared));
+    // It has no stacks, and shows nobody's paths.
+    for flag in ["--symbolizers", "--debuginfod-cache-path", "--socket-enricher-fields"] {
+        assert!(run.contains(flag) && !shared.contains(flag), "{flag}");
+    }
     let (_, own) = before.split_once("batches\n").unwrap();
     insta::assert_snapshot!(own.trim_start(), @r#"
     This gadget:

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod advanced;
 mod as_ig;
 mod author;
 mod bad_input;

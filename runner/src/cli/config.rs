@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, io::Write};
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::settings::{Origin, Setting, Settings, default_path, known};
+use super::{
+    ig,
+    settings::{Origin, Setting, Settings, default_path, known},
+};
 
 pub(super) fn command() -> Command {
     Command::new("config")
@@ -22,6 +25,9 @@ pub(super) fn run(
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     match matches.subcommand() {
+        Some(("default", _)) if ig::is_called() => {
+            out.write_all(ig::settings::defaults(|flag| upstreams_default(igx, flag)).as_bytes())?;
+        }
         Some(("default", _)) => out.write_all(defaults(igx).as_bytes())?,
         _ => out.write_all(view(settings).as_bytes())?,
     }
@@ -52,21 +58,40 @@ fn lines(indent: &str, settings: &BTreeMap<String, Setting>) -> String {
     settings.iter().map(line).collect()
 }
 
+/// The default of a flag; empty if it has none.
+fn default_of(igx: &Command, flag: &str) -> String {
+    let values = find(igx, flag).map(Arg::get_default_values).unwrap_or_default();
+    values.iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
+}
+
+fn find<'a>(igx: &'a Command, flag: &str) -> Option<&'a Arg> {
+    let run = igx.find_subcommand("run");
+    let mut all = igx.get_arguments().chain(run.into_iter().flat_map(Command::get_arguments));
+    all.find(|arg| arg.get_long() == Some(flag))
+}
+
+/// The same for who is called `ig`, where flags that do nothing have upstream's.
+fn upstreams_default(igx: &Command, flag: &str) -> String {
+    let is_switch = |arg: &&Arg| !arg.get_action().takes_values() || arg.is_require_equals_set();
+    match flag {
+        "authfile" => ig::authfile().map(|path| path.display().to_string()).unwrap_or_default(),
+        "validate-metadata" => "true".to_owned(),
+        "otel-metrics-listen-address" => "0.0.0.0:2224".to_owned(),
+        _ => match default_of(igx, flag) {
+            none if none.is_empty() && find(igx, flag).as_ref().is_some_and(is_switch) => "false".to_owned(),
+            default => default,
+        },
+    }
+}
+
 /// All settings with their defaults; those without one are there for their names.
 fn defaults(igx: &Command) -> String {
-    let run = igx.find_subcommand("run");
-    let default = |flag: &str| {
-        let all = igx.get_arguments().chain(run.into_iter().flat_map(Command::get_arguments));
-        let arg = all.into_iter().find(|arg| arg.get_long() == Some(flag));
-        let values = arg.map(Arg::get_default_values).unwrap_or_default();
-        values.iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
-    };
     let flags = known(igx);
     let list = |indent: &str, of_run: bool| -> String {
         let mut names: Vec<&str> =
             flags.iter().filter(|(_, run)| *run == of_run).map(|(flag, _)| flag.as_str()).collect();
         names.sort_unstable();
-        names.iter().map(|flag| format!("{indent}{flag}: {}\n", quoted(&default(flag)))).collect()
+        names.iter().map(|flag| format!("{indent}{flag}: {}\n", quoted(&default_of(igx, flag)))).collect()
     };
     let run = list("  ", true);
     format!("{}{}{run}", list("", false), if run.is_empty() { "" } else { "run:\n" })

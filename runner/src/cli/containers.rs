@@ -111,14 +111,17 @@ pub(super) fn config(matches: &ArgMatches) -> Config {
         .filter(|name| !name.is_empty())
         .map(str::to_owned)
         .collect();
-    let mut explicit = if is_given("runtimes") { runtimes.clone() } else { Vec::new() };
+    // Settings may say what is so anyway: that demands nothing.
+    let usual = if ig::is_called() { IGS.to_owned() } else { RUNTIMES.join(",") };
+    let demanded = is_given("runtimes") && text("runtimes") != usual;
+    let mut explicit = if demanded { runtimes.clone() } else { Vec::new() };
     let [docker_socket, containerd_socket, crio_socket, podman_socket] =
-        SOCKETS.map(|(flag, runtime, _, variable)| {
+        SOCKETS.map(|(flag, runtime, usual, variable)| {
             let by_environment = std::env::var_os(variable).filter(|path| !path.is_empty());
             match by_environment.filter(|_| !is_given(flag)) {
                 Some(path) => PathBuf::from(path),
                 None => {
-                    if is_given(flag) {
+                    if is_given(flag) && text(flag) != usual {
                         explicit.push(runtime.to_owned());
                     }
                     PathBuf::from(text(flag))
@@ -164,6 +167,8 @@ mod tests {
         assert_eq!(config.podman_socket, PathBuf::from("/p"));
         assert_eq!(config.protocol, Protocol::Internal);
         assert!(super::config(&parse(&[])).explicit.is_empty());
+        let usual = ["-r", &RUNTIMES.join(","), "--docker-socketpath", "/run/docker.sock"];
+        assert!(super::config(&parse(&usual)).explicit.is_empty());
     }
 
     #[test]

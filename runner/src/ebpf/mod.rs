@@ -13,6 +13,7 @@ pub(crate) mod perf_ring;
 mod private_mount;
 pub mod reader;
 mod ring;
+mod trace_pipe;
 pub(crate) mod tracefs;
 pub mod usage;
 
@@ -22,6 +23,7 @@ pub use kernel_btf::{KernelBtf, ObjectBtf};
 pub use load::{LoadedGadget, Loader};
 pub use packet_program::{PacketProgram, Place};
 pub use reader::Reader;
+pub(crate) use trace_pipe::TracePipe;
 
 /// What can go wrong between an object and the kernel.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::{io, path::Path};
 use super::private_mount::with_mount;
 
 /// Where libbpf looks for tracefs.
-const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+pub(super) const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// Runs `work` where tracefs can be read. Nobody else on the machine sees a mount.
 pub(super) fn with_tracefs<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {

@@ -15,6 +15,7 @@ use super::{
     annotate::Annotation,
     custom,
     guest::Started,
+    load::SocketPaths,
     statistics::{self, Statistics},
 };
 use crate::{
@@ -193,6 +194,12 @@ impl Gadget {
             Some((name.to_owned(), target))
         });
         programs.chain(set).filter(|(_, target)| !target.is_empty()).map(|(n, t)| (n, t.clone())).collect()
+    }
+
+    /// Whether its programs ask for paths of whoever owns a socket.
+    pub fn asks_for_socket_paths(&self) -> bool {
+        let elf = self.image.object.as_deref().unwrap_or_default();
+        SocketPaths::default().read_by(elf) != SocketPaths { cwd: 0, exepath: 0 }
     }
 
     /// Whether the object declares the map `name`.

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, os::fd::AsFd, path::PathBuf, thread};
 
-use gadget::btf::minimal::{self, SyntheticStruct};
+use gadget::btf::minimal;
 use libbpf_rs::MapHandle;
 
 use super::{
@@ -32,6 +32,39 @@ const FILTER_FLAG: &str = "gadget_filter_by_mntns";
 /// Set to the inode of the host's network namespace.
 const HOST_NETNS: &str = "igx_host_netns";
 
+/// Bytes for the paths of whoever owns a socket, in the map that gadgets look it up in; 0 leaves a path out. The map has
+/// room for 16,384 owners, so each byte costs 16 KiB of kernel memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketPaths {
+    /// For the working directory.
+    pub cwd: u32,
+    /// For the path of the program.
+    pub exepath: u32,
+}
+
+impl Default for SocketPaths {
+    /// As much as upstream's default.
+    fn default() -> Self {
+        Self { cwd: 512, exepath: 512 }
+    }
+}
+
+impl SocketPaths {
+    /// Those that an object asks for although there is no room for them, by name.
+    fn missing(self, elf: &[u8]) -> Vec<&'static str> {
+        let asked = Self::default().read_by(elf);
+        let all = [("cwd", asked.cwd, self.cwd), ("exepath", asked.exepath, self.exepath)];
+        all.into_iter().filter(|&(_, asked, room)| asked > 0 && room == 0).map(|(name, ..)| name).collect()
+    }
+
+    /// Those of them that an object asks for: the others are not worth their cost.
+    pub(super) fn read_by(self, elf: &[u8]) -> Self {
+        let asked = minimal::needs_socket_value(elf).ok().flatten().unwrap_or_default();
+        let bytes = |asked: bool, bytes| if asked { bytes } else { 0 };
+        Self { cwd: bytes(asked.cwd, self.cwd), exepath: bytes(asked.exepath, self.exepath) }
+    }
+}
+
 /// What a run has in the kernel before anything of the gadget is attached.
 pub(super) struct Loaded {
     /// The gadget's programs and maps.
@@ -54,12 +87,21 @@ pub(super) fn load(
     if gadget.image.object.is_none() {
         return Ok(Loaded { gadget: LoadedGadget::default(), filter_map: None, owner: None, types: None });
     }
-    let maps =
-        gadget.has_map(SOCKETS_MAP).then(|| SocketMaps::new(&socket::Options::default())).transpose()?;
+    let elf = gadget.image.object.as_deref().unwrap_or_default();
+    let paths = options.socket_paths.read_by(elf);
+    for field in options.socket_paths.missing(elf) {
+        tracing::warn!(
+            "the gadget asks for {field} of who owns a socket, which --socket-enricher-fields leaves out: \
+             the kernel may refuse its programs"
+        );
+    }
+    let own =
+        || SocketMaps::new(&socket::Options { cwd: paths.cwd, exepath: paths.exepath, kernel_btf: None });
+    let maps = gadget.has_map(SOCKETS_MAP).then(own).transpose()?;
     // Both wait for the kernel's verifier, and neither for the other.
     let (owner, loaded) = thread::scope(|scope| {
         let owner = maps.as_ref().map(|maps| scope.spawn(|| start_owner(maps, &btf)));
-        let loaded = load_object(gadget, options, targets, &btf, maps.as_ref());
+        let loaded = load_object(gadget, options, targets, &btf, maps.as_ref().map(|maps| (maps, paths)));
         (owner.map(|owner| owner.join().map_err(|_| Error::Thread)), loaded)
     });
     let owner = owner.transpose()?.transpose()?;
@@ -70,11 +112,6 @@ pub(super) fn load(
         loaded.gadget.set_variable(&gadget.object, CONNECTIONS_HOST, &netns.to_ne_bytes())?;
     }
     Ok(Loaded { owner, ..loaded })
-}
-
-/// The owner map holds no paths: no gadget that this version runs reads them.
-fn socket_value() -> SyntheticStruct {
-    minimal::socket_value(0, 0)
 }
 
 fn start_owner(maps: &SocketMaps, btf: &KernelBtf) -> Result<SocketOwner, Error> {
@@ -90,9 +127,9 @@ fn start_owner(maps: &SocketMaps, btf: &KernelBtf) -> Result<SocketOwner, Error>
 }
 
 /// The kernel's types as far as the gadget asks for them, the enums of its events among them.
-fn types(gadget: &Gadget, btf: &KernelBtf, sockets: bool) -> Result<Option<ObjectBtf>, Error> {
+fn types(gadget: &Gadget, btf: &KernelBtf, sockets: Option<SocketPaths>) -> Result<Option<ObjectBtf>, Error> {
     let elf = gadget.image.object.as_deref().unwrap_or_default();
-    let extra = if sockets { vec![socket_value()] } else { Vec::new() };
+    let extra: Vec<_> = sockets.iter().map(|paths| minimal::socket_value(paths.cwd, paths.exepath)).collect();
     let enums: Vec<&str> =
         gadget.sources.iter().flat_map(|s| s.enums.iter().map(|e| e.enumeration.name.as_str())).collect();
     Ok(btf.for_object(elf, &extra, &enums)?)
@@ -103,9 +140,9 @@ fn load_object(
     options: &Options,
     targets: &BTreeMap<String, String>,
     btf: &KernelBtf,
-    sockets: Option<&SocketMaps>,
+    sockets: Option<(&SocketMaps, SocketPaths)>,
 ) -> Result<Loaded, Error> {
-    let types = types(gadget, btf, sockets.is_some())?;
+    let types = types(gadget, btf, sockets.map(|(_, paths)| paths))?;
     let filter_map = if gadget.has_map(FILTER_MAP) { Some(containers::filter_map()?) } else { None };
 
     let handed = handover::params(gadget, options);
@@ -124,7 +161,7 @@ fn load_object(
     }
     let disabled = targets.iter().filter(|(_, target)| *target == attach::DISABLED);
     loader.disabled.extend(disabled.map(|(program, _)| program.clone()));
-    if let Some(maps) = sockets {
+    if let Some((maps, _)) = sockets {
         loader.maps.push((SOCKETS_MAP, maps.sockets()));
         loader.maps.push((CONNECTIONS_MAP, maps.connections()));
         loader.maps.push((CONTAINERS_MAP, maps.containers().as_fd()));

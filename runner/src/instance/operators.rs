@@ -10,6 +10,7 @@ use crate::{
         Operator,
         enrich::{ContainerLookup, Enrich, NoContainers, Place},
         enums::{self, Enums},
+        environment::Environment,
         format::{Format, Times},
         limit::Limit,
         sort::Sort,
@@ -28,12 +29,20 @@ pub(super) struct Given<'a> {
     pub(super) kernel_types: Option<&'a [u8]>,
     /// How times are written, where that was chosen.
     pub(super) times: Option<Times>,
+    /// Variables of the environment that may be shown.
+    pub(super) environment: &'a [String],
 }
 
 impl Given<'_> {
     /// What there is before a gadget is loaded.
     pub(super) fn nothing() -> Self {
-        Self { containers: Box::new(NoContainers), stacks: None, kernel_types: None, times: None }
+        Self {
+            containers: Box::new(NoContainers),
+            stacks: None,
+            kernel_types: None,
+            times: None,
+            environment: &[],
+        }
     }
 }
 
@@ -72,6 +81,7 @@ pub(super) fn enrich(source: &Source, metadata: &Metadata, given: Given<'_>) -> 
     let kernel_stacks = KernelStacks::attach(&mut data);
     add(-1, Enrich::attach(&mut data, &Place::Host, given.containers));
     add(0, Format::attach(&mut data, given.times));
+    add(1, Environment::attach(&mut data, given.environment));
     add(5, Users::attach(&mut data, &host::root()));
     let stacks = match given.stacks {
         Some(stacks) => Stack::attach(&mut data, kernel_stacks, stacks),

@@ -19,6 +19,7 @@ use crate::{
     datasource::{Accessor, DataSource, Event, Packet, Slot, Slots, SourceKind, UnknownSource},
     operator::{
         Verdict,
+        environment::{self, Environment},
         expression::{self, Expression},
         filter::{self, Filter},
         limit, sort,
@@ -31,6 +32,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // the messages say what each is
 pub enum Error {
+    #[error(transparent)]
+    Environment(#[from] environment::NotAllowed),
     #[error(transparent)]
     Filter(#[from] filter::Error),
     #[error(transparent)]
@@ -134,12 +137,16 @@ pub(super) fn prepare(
     arrays: &Arrays,
     known: &Known<'_>,
 ) -> Result<Pipelines, Error> {
+    for source in sources {
+        Environment::check(&source.data, &options.environment)?;
+    }
     let enriched = |source| {
         let given = Given {
             containers: Box::new(Containers::new((known.lookup)())),
-            stacks: Some(Kept::new(Arc::clone(&known.stacks))),
+            stacks: Some(Kept::new(Arc::clone(&known.stacks), &options.symbolizers)),
             kernel_types: known.kernel_types,
             times: options.times,
+            environment: &options.environment,
         };
         operators::enrich(source, &gadget.metadata, given)
     };

@@ -23,9 +23,11 @@ use super::{
     events::{self, Turn},
     gadget::{Gadget, INTERFACE, Origin, Source},
     guest,
-    load::{self, Loaded},
+    load::{self, Loaded, SocketPaths},
     machine::Machine,
-    pipeline, schedule,
+    pipeline,
+    printed::{Listener, Printed},
+    schedule,
     stacks::StackMaps,
 };
 use gadget::metadata::Metadata;
@@ -37,6 +39,7 @@ use crate::{
     operator::format::Times,
     output::Display,
     socket::{self, SocketOwner},
+    symbol::Symbolizers,
     wasm::{self, Guest},
 };
 
@@ -69,6 +72,14 @@ pub struct Options {
     pub command: Vec<OsString>,
     /// When to stop by itself.
     pub timeout: Option<Duration>,
+    /// Room for the paths of whoever owns a socket, where the gadget asks for them.
+    pub socket_paths: SocketPaths,
+    /// Where the names of functions on user stacks come from.
+    pub symbolizers: Symbolizers,
+    /// Variables of this process' environment that gadgets may show (the annotation `env.fields.FIELD`).
+    pub environment: Vec<String>,
+    /// Is told what eBPF programs print (`bpf_printk`) during the run: those of the gadget, and any others.
+    pub printed: Option<Listener>,
     /// Where container runtimes are.
     pub containers: container::Config,
     /// Where what is learnt about this kernel is kept.
@@ -137,6 +148,8 @@ pub enum Error {
     Held(#[from] command::Error),
     #[error("cannot tell how the command ended: {0}")]
     Command(#[source] io::Error),
+    #[error("cannot read what programs print: {0}; it needs tracefs, writable, and Linux 5.9 or later")]
+    Printed(#[source] io::Error),
     #[error("cannot write events: {0}")]
     Write(#[source] io::Error),
     #[error("cannot wait for events: {0}")]
@@ -166,6 +179,8 @@ pub fn run(
     notice: &mut dyn FnMut(Notice<'_>),
 ) -> Result<Summary, Error> {
     attach::check(&gadget.object)?;
+    // The last to go: lines that were printed until the programs are detached belong to the run.
+    let _printed = options.printed.clone().map(Printed::follow).transpose().map_err(Error::Printed)?;
     container::host::see_control_groups(&options.containers.host_root);
     if options.host && !options.selector.is_empty() {
         notice(Notice::Warning("--host shows all containers: the selection of some has no effect"));

@@ -7,7 +7,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use crate::{
     ebpf::{self, LoadedGadget},
     operator::stack::{Stacks, UserStack},
-    symbol::{KernelSymbols, Processes},
+    symbol::{KernelSymbols, Processes, Symbolizers},
 };
 
 /// Bytes of an entry of a stack that is told by build identifiers (`struct bpf_stack_build_id` of linux/bpf.h):
@@ -47,8 +47,8 @@ impl StackMaps {
 }
 
 impl Kept {
-    pub(super) fn new(maps: Arc<StackMaps>) -> Self {
-        let processes = Processes::default();
+    pub(super) fn new(maps: Arc<StackMaps>, symbolizers: &Symbolizers) -> Self {
+        let processes = Processes::new(symbolizers.clone());
         Self { maps, kernel: None, processes, user: None, entries: Vec::new() }
     }
 }

@@ -8,6 +8,7 @@
 mod comparison;
 pub mod enrich;
 pub mod enums;
+pub mod environment;
 pub mod expression;
 pub mod filter;
 pub mod format;

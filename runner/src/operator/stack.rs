@@ -11,6 +11,11 @@ use super::{Operator, Verdict, add_text_beside, tagged, target_name};
 const KERNEL: &str = "type:gadget_kernel_stack";
 const USER: &str = "type:gadget_user_stack";
 
+/// Whether events of the data source have a user stack.
+pub fn has_user_stack(ds: &DataSource) -> bool {
+    ds.fields.iter().any(|field| field.has_tag(USER))
+}
+
 /// Knows the stacks of a run.
 pub trait Stacks: Send {
     /// Appends the functions of the kernel stack `id`, each with `; ` after it; nothing if there is no such stack.

@@ -36,6 +36,13 @@ pub use display::{Display, Terminal};
 pub use mode::Mode;
 pub use writer::{View, Writer, views};
 
+/// Text from outside that a person reads on a terminal, line by line: what a terminal would act on is escaped.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    escape::text_lines(text.as_bytes(), &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Why output can't be set up.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {

@@ -11,10 +11,12 @@ use super::{
 
 const NAME: &str = "socket_owner";
 static ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/socket_owner.bpf.o"));
+/// The same, which also tells paths of owners.
+static WITH_PATHS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/socket_owner_paths.bpf.o"));
 
 /// The object that [`start`] loads.
-pub(super) fn source(btf: Option<BtfProvider<'_>>) -> Result<Source, Error> {
-    Source::new(NAME, ELF, btf)
+pub(super) fn source(btf: Option<BtfProvider<'_>>, with_paths: bool) -> Result<Source, Error> {
+    Source::new(NAME, if with_paths { WITH_PATHS } else { ELF }, btf)
 }
 
 /// Attached programs, which live as long as their links.

@@ -10,6 +10,8 @@ mod cgroup;
 mod hierarchy;
 mod object;
 mod older;
+#[cfg(test)]
+mod path_tests;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -42,9 +44,9 @@ pub type BtfProvider<'a> = &'a dyn Fn(&[u8]) -> Result<PathBuf, Box<dyn std::err
 /// What a [`SocketOwner`] is started with.
 #[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
-    /// Bytes for the working directory in each value; 0 leaves the field out. The field is made but stays empty.
+    /// Bytes for the owner's working directory in each value; 0 leaves the field out.
     pub cwd: u32,
-    /// Bytes for the executable's path in each value; 0 leaves the field out. The field is made but stays empty.
+    /// Bytes for the path of the program that the owner runs; 0 leaves the field out.
     pub exepath: u32,
     /// Where BTF for relocations comes from; the kernel's own if absent.
     pub kernel_btf: Option<BtfProvider<'a>>,
@@ -110,7 +112,7 @@ enum Backend {
 #[derive(Debug)]
 pub struct SocketMaps {
     maps: Arc<object::Maps>,
-    value_size: u32,
+    settings: Settings,
 }
 
 /// Keeps `gadget_sockets` filled. Dropping it detaches all programs and ends its thread.
@@ -133,8 +135,9 @@ impl SocketMaps {
     ///
     /// If a field is too large, or the kernel refuses.
     pub fn new(options: &Options<'_>) -> Result<Self, Error> {
-        let value_size = value_size(options)?;
-        Ok(Self { maps: Arc::new(object::maps(value_size)?), value_size })
+        let &Options { cwd, exepath, .. } = options;
+        let settings = Settings { value_size: value_size(options)?, cwd, exepath, grace: GRACE };
+        Ok(Self { maps: Arc::new(object::maps(settings.value_size)?), settings })
     }
 
     /// The map `gadget_sockets`, for gadgets to share.
@@ -174,15 +177,15 @@ impl SocketOwner {
     }
 
     fn on(
-        SocketMaps { maps, value_size }: &SocketMaps,
+        SocketMaps { maps, settings }: &SocketMaps,
         btf: Option<BtfProvider<'_>>,
         grace: Duration,
         interval: Duration,
     ) -> Result<Self, Error> {
-        let settings = Settings { value_size: *value_size, grace };
+        let settings = Settings { grace, ..*settings };
         let mut notes = Vec::new();
-        let live = cgroup::source(btf)?;
-        let passes = older::source(btf)?;
+        let live = cgroup::source(btf, settings.with_paths())?;
+        let passes = older::source(btf, settings.with_paths())?;
         let watch = cgroup::start(&live, &settings, maps, &mut notes)?;
         let mut lost = vec![watch.counters];
         // Watching first: a socket made between the two would be known to neither.

@@ -25,18 +25,24 @@ pub(super) struct Maps {
 }
 
 /// `struct socket_settings` of `bpf/socket_entry.h`.
+#[derive(Debug)]
 pub(super) struct Settings {
     pub(super) value_size: u32,
+    pub(super) cwd: u32,
+    pub(super) exepath: u32,
     pub(super) grace: Duration,
 }
 
 impl Settings {
-    fn bytes(&self) -> [u8; 16] {
+    /// Whether values have more than what all have.
+    pub(super) fn with_paths(&self) -> bool {
+        self.value_size > super::FIXED_VALUE_SIZE
+    }
+
+    fn bytes(&self) -> Vec<u8> {
         let grace = u64::try_from(self.grace.as_nanos()).unwrap_or(u64::MAX);
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&grace.to_ne_bytes());
-        bytes[8..].copy_from_slice(&u64::from(self.value_size).to_ne_bytes());
-        bytes
+        let numbers = [grace, self.cwd.into(), self.exepath.into()];
+        numbers.into_iter().flat_map(u64::to_ne_bytes).collect()
     }
 }
 

@@ -16,6 +16,8 @@ use super::{
 
 const NAME: &str = "socket_iter";
 static ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/socket_iter.bpf.o"));
+/// The same, which also tells paths of owners.
+static WITH_PATHS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/socket_iter_paths.bpf.o"));
 
 /// The iterators, ready to run.
 pub(super) struct Passes {
@@ -26,8 +28,8 @@ pub(super) struct Passes {
 }
 
 /// The object that [`Passes::load`] loads.
-pub(super) fn source(btf: Option<BtfProvider<'_>>) -> Result<Source, Error> {
-    Source::new(NAME, ELF, btf)
+pub(super) fn source(btf: Option<BtfProvider<'_>>, with_paths: bool) -> Result<Source, Error> {
+    Source::new(NAME, if with_paths { WITH_PATHS } else { ELF }, btf)
 }
 
 impl Passes {

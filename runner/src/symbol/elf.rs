@@ -16,6 +16,15 @@ const MAX_TABLE: u64 = 64 << 20;
 const LOAD: u32 = 1;
 /// `SHT_SYMTAB` and `SHT_DYNSYM`.
 const SYMBOLS: [u32; 2] = [2, 11];
+/// `SHT_NOTE`.
+const NOTES: u32 = 7;
+/// `NT_GNU_BUILD_ID`, a note of `GNU`: which build a file is of.
+const BUILD_ID: u32 = 3;
+/// Where it is looked for: bytes of a section, and how many of them.
+const MAX_NOTES: u64 = 64 << 10;
+const MOST_NOTES: usize = 16;
+/// Most bytes of such an identifier; linkers make 20, and at most 64 of what they are told.
+const MAX_BUILD_ID: usize = 64;
 /// `STT_FUNC`.
 const FUNCTION: u8 = 2;
 
@@ -47,6 +56,7 @@ struct Section {
 }
 
 /// The functions of a file, by address.
+#[derive(Default)]
 pub(crate) struct Functions {
     /// First byte, one past the last, where in `text` the name begins; sorted.
     list: Vec<(u64, u64, u32)>,
@@ -195,6 +205,25 @@ impl Elf {
         Ok(functions)
     }
 
+    /// Whether only those functions are named that others may call.
+    pub(super) fn is_stripped(&self) -> bool {
+        !self.sections.iter().any(|section| section.kind == SYMBOLS[0])
+    }
+
+    /// What tells this build of the program from all others, if it says so.
+    pub(super) fn build_id(&self) -> io::Result<Option<Vec<u8>>> {
+        let small = |section: &&Section| section.kind == NOTES && section.size <= MAX_NOTES;
+        for section in self.sections.iter().filter(small).take(MOST_NOTES) {
+            let bytes = self.content(section)?;
+            let found = notes(&bytes).find(|note| note.kind == BUILD_ID && note.owner == b"GNU\0");
+            let id = found.map(|note| note.content).filter(|id| (1..=MAX_BUILD_ID).contains(&id.len()));
+            if let Some(id) = id {
+                return Ok(Some(id.to_vec()));
+            }
+        }
+        Ok(None)
+    }
+
     fn section_named(&self, name: &str) -> io::Result<Option<&Section>> {
         let mut head = [0; HEADER];
         self.file.read_exact_at(&mut head, 0)?;
@@ -206,17 +235,12 @@ impl Elf {
 
     /// Every place of the probe `name` of `provider`.
     pub(crate) fn probes(&self, provider: &str, name: &str) -> io::Result<Vec<Probe>> {
-        let Some(notes) = self.section_named(".note.stapsdt")? else { return Ok(Vec::new()) };
+        let Some(section) = self.section_named(".note.stapsdt")? else { return Ok(Vec::new()) };
         let base = self.section_named(".stapsdt.base")?.map(|section| section.address);
-        let bytes = self.content(notes)?;
-        let mut rest = bytes.as_slice();
+        let bytes = self.content(section)?;
         let mut found = Vec::new();
-        while rest.len() >= 12 {
-            let padded = |size: u32| size as usize + (size as usize).wrapping_neg() % 4;
-            let (owner, size) = (padded(u32_at(rest, 0)), u32_at(rest, 4));
-            let from = 12_usize.saturating_add(owner);
-            let Some(note) = rest.get(from..from.saturating_add(size as usize)) else { break };
-            if u32_at(rest, 8) == 3 && text_at(rest, 12) == b"stapsdt" {
+        for Note { owner, kind, content: note } in notes(&bytes) {
+            if kind == 3 && text_at(owner, 0) == b"stapsdt" {
                 let its_provider = text_at(note, 24);
                 let its_name = text_at(note, 25 + its_provider.len());
                 if its_provider == provider.as_bytes() && its_name == name.as_bytes() {
@@ -232,10 +256,30 @@ impl Elf {
                     }));
                 }
             }
-            rest = rest.get(from.saturating_add(padded(size))..).unwrap_or_default();
         }
         Ok(found)
     }
+}
+
+/// A note in a file.
+struct Note<'a> {
+    owner: &'a [u8],
+    kind: u32,
+    content: &'a [u8],
+}
+
+/// The notes of a section, until one is not whole.
+fn notes(bytes: &[u8]) -> impl Iterator<Item = Note<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let padded = |size: u32| (size as usize).saturating_add((size as usize).wrapping_neg() % 4);
+        let (owner, size, kind) = (u32_at(rest, 0), u32_at(rest, 4), u32_at(rest, 8));
+        let from = 12_usize.saturating_add(padded(owner));
+        let content = rest.get(from..from.saturating_add(size as usize))?;
+        let owner = rest.get(12..12_usize.saturating_add(owner as usize))?;
+        rest = rest.get(from.saturating_add(padded(size))..).unwrap_or_default();
+        Some(Note { owner, kind, content })
+    })
 }
 
 impl Functions {

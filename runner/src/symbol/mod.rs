@@ -4,6 +4,7 @@
 //! else, who may have written it to do harm: lengths are bounded, and what makes no sense has no name.
 
 mod argument;
+mod debug_info;
 mod elf;
 mod kernel;
 mod library;
@@ -11,6 +12,7 @@ mod patience;
 mod process;
 
 pub(crate) use argument::{Argument, MAX as MAX_ARGUMENTS, Place, arguments};
+pub use debug_info::Symbolizers;
 pub(crate) use elf::{Elf, Probe};
 pub(crate) use kernel::KernelSymbols;
 pub(crate) use library::{open_below, paths_of};

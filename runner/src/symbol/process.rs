@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{
+    debug_info::Symbolizers,
     elf::{Elf, Functions},
     patience::{Late, Outcome, Patience},
 };
@@ -35,15 +36,18 @@ pub(crate) struct Processes {
     /// By file, as lists of mappings tell them apart: what did not let itself be read in time.
     late: HashMap<(u64, u64), Late<Option<Arc<Program>>>>,
     patience: Patience,
+    symbolizers: Symbolizers,
 }
 
-impl Default for Processes {
-    fn default() -> Self {
+impl Processes {
+    /// Processes whose functions have the names that `symbolizers` know.
+    pub(crate) fn new(symbolizers: Symbolizers) -> Self {
         Self {
             known: HashMap::new(),
             files: Arc::default(),
             late: HashMap::new(),
             patience: Patience::new(PATIENCE),
+            symbolizers,
         }
     }
 }
@@ -58,7 +62,11 @@ struct Files {
 
 impl Files {
     /// The program in the file at `path`, read if it is not known.
-    fn program(files: &Mutex<Self>, path: &str) -> io::Result<Option<Arc<Program>>> {
+    fn program(
+        files: &Mutex<Self>,
+        path: &str,
+        symbolizers: &Symbolizers,
+    ) -> io::Result<Option<Arc<Program>>> {
         let lock = || files.lock().unwrap_or_else(PoisonError::into_inner);
         // Not opened: it may be a device.
         let metadata = fs::metadata(path)?;
@@ -69,7 +77,7 @@ impl Files {
         if let Some(program) = lock().programs.get(&key) {
             return Ok(program.clone());
         }
-        let program = Program::read(path)
+        let program = Program::read(path, symbolizers)
             .inspect_err(|error| tracing::debug!("{path}: its functions have no names: {error}"))
             .map(Arc::new)
             .ok();
@@ -105,16 +113,17 @@ struct Program {
 }
 
 impl Program {
-    fn read(path: &str) -> io::Result<Self> {
+    fn read(path: &str, symbolizers: &Symbolizers) -> io::Result<Self> {
         let elf = Elf::open(File::open(path)?)?;
-        let functions = elf.functions()?;
+        let functions = symbolizers.functions(&elf)?;
         Ok(Self { elf, functions })
     }
 }
 
 impl Processes {
     /// Appends the names of the functions that `addresses` are in, each with `; ` after it, or the address where there
-    /// is no name. Nothing if the process has ended. `program` tells programs apart that a process ran one after the other.
+    /// is no name. Nothing if the process has ended, or names come from nowhere. `program` tells programs apart that a
+    /// process ran one after the other.
     pub(crate) fn names(
         &mut self,
         pid: u32,
@@ -122,6 +131,9 @@ impl Processes {
         addresses: impl Iterator<Item = u64>,
         out: &mut Vec<u8>,
     ) {
+        if self.symbolizers == Symbolizers::NONE {
+            return;
+        }
         if self.known.len() >= MAX_PROCESSES {
             self.known.clear();
         }
@@ -205,8 +217,8 @@ impl Processes {
         } else {
             // By the mapping, not by its path: the file may be in another mount namespace, or not there any more.
             let path = format!("/proc/{pid}/map_files/{:x}-{:x}", mapping.first, mapping.end);
-            let files = self.files.clone();
-            match self.patience.begin(move || Files::program(&files, &path)) {
+            let (files, symbolizers) = (self.files.clone(), self.symbolizers.clone());
+            match self.patience.begin(move || Files::program(&files, &path, &symbolizers)) {
                 Outcome::Ended(read) => read,
                 Outcome::Late(late) => {
                     self.late.insert(mapping.file, late);
@@ -263,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_a_process_loads_is_found_but_it_is_not_looked_at_for_ever() {
-        let mut processes = Processes::default();
+        let mut processes = Processes::new(Symbolizers::default());
         let key = (std::process::id(), 1);
         let mut look = |later: Duration| {
             if let Some(process) = processes.known.get_mut(&key) {
@@ -284,9 +296,19 @@ mod tests {
     }
 
     #[test]
+    fn names_from_nowhere_are_none() {
+        let here = names_from_nowhere_are_none as fn() as usize as u64;
+        let mut out = Vec::new();
+        let addresses = [here].into_iter();
+        Processes::new(Symbolizers::NONE).names(std::process::id(), 1, addresses, &mut out);
+        assert!(out.is_empty());
+    }
+
+    #[test]
     fn functions_of_this_process_have_names_once_its_program_is_read() {
         // Nothing is waited for.
-        let mut processes = Processes { patience: Patience::new(Duration::ZERO), ..Processes::default() };
+        let processes = Processes::new(Symbolizers { files: true, debuginfod_cache: None });
+        let mut processes = Processes { patience: Patience::new(Duration::ZERO), ..processes };
         let mut names = |pid, addresses: &[u64]| {
             let mut out = Vec::new();
             processes.names(pid, 1, addresses.iter().copied(), &mut out);

@@ -23,10 +23,8 @@ const ROOT: [(&str, bool, Fate); 3] = [
 ];
 
 /// Flags of `ig run`.
-const RUN: [(&str, bool, Fate); 16] = [
-    ("debuginfod-cache-path", false, Fate::Missing),
+const RUN: [(&str, bool, Fate); 11] = [
     ("enrich-with-k8s-apiserver", true, Fate::Missing),
-    ("env-vars", false, Fate::Missing),
     ("kubeconfig", false, Fate::Needless),
     ("notation-certificates", false, Fate::Refused),
     ("notation-policy-document", false, Fate::Refused),
@@ -36,9 +34,6 @@ const RUN: [(&str, bool, Fate); 16] = [
     ("otel-metrics-listen-address", false, Fate::Needless),
     ("otel-metrics-name", false, Fate::Missing),
     ("otel-metrics-print-interval", false, Fate::Missing),
-    ("socket-enricher-fields", false, Fate::Missing),
-    ("symbolizers", false, Fate::Missing),
-    ("trace-pipe", true, Fate::Missing),
     ("validate-metadata", true, Fate::Needless),
 ];
 
@@ -92,7 +87,7 @@ mod tests {
             check(&command.try_get_matches_from(line.split(' ')).unwrap()).map_err(|error| error.to_string())
         };
         assert_eq!(parse("run --validate-metadata --otel-metrics-listen=false --kubeconfig x"), Ok(()));
-        assert_eq!(parse("run --trace-pipe --auto-mount-filesystems"), Ok(()));
+        assert_eq!(parse("run --otel-metrics-listen --auto-mount-filesystems"), Ok(()));
         let error = parse("run --notation-certificates x").unwrap_err();
         assert_eq!(error, "--notation-certificates: igx does not do this yet; run it without");
     }

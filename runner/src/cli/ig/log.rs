@@ -17,6 +17,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::output::harmless;
+
 /// Columns that a message takes on a terminal, before what belongs to it.
 const MESSAGE: usize = 44;
 
@@ -47,6 +49,8 @@ impl Lines {
                 _ => ("ERRO", 31),
             };
             let seconds = BEGAN.elapsed().as_secs();
+            // Part of it may come from elsewhere, such as from programs that are watched.
+            let message = harmless(message);
             write!(out, "\x1b[{colour}m{short}\x1b[0m[{seconds:04}] {message:<MESSAGE$} ")?;
             for (name, value) in &fields.others {
                 write!(out, " \x1b[{colour}m{name}\x1b[0m={}", quoted(value))?;
@@ -124,6 +128,9 @@ fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
+            c if c.is_ascii_control() => {
+                let _ = write!(quoted, "\\x{:02x}", u32::from(c));
+            }
             c if c.is_control() => {
                 let _ = write!(quoted, "\\u{:04x}", u32::from(c));
             }
@@ -165,13 +172,14 @@ mod tests {
         let without_time =
             |line: String| line.split_once(" level=").map(|(_, rest)| rest.to_owned()).unwrap();
         assert_eq!(without_time(line(false, "debug", "running...", &[])), "debug msg=running...\n");
-        let quoted = line(false, "warning", "a \"b\"\n\x1b", &[("id", "x y"), ("n", "")]);
-        assert_eq!(without_time(quoted), "warning msg=\"a \\\"b\\\"\\n\\u001b\" id=\"x y\" n=\"\"\n");
+        let quoted = line(false, "warning", "a \"b\"\n\x1b\u{9b}", &[("id", "x y"), ("n", "")]);
+        assert_eq!(without_time(quoted), "warning msg=\"a \\\"b\\\"\\n\\x1b\\u009b\" id=\"x y\" n=\"\"\n");
     }
 
     #[test]
     fn a_line_on_a_terminal_is_padded() {
         assert_eq!(line(true, "warning", "msg", &[]), format!("\x1b[33mWARN\x1b[0m[0000] {:<44} \n", "msg"));
+        assert!(line(true, "warning", "\x1b[31m", &[]).contains(r" \x1b[31m "));
     }
 
     #[test]

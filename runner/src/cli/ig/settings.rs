@@ -11,7 +11,7 @@ use serde_json::Value;
 const PREFIX: &str = "INSPEKTOR_GADGET_";
 
 /// The operator that a setting is of. Flags that belong to a single run are no settings.
-const OPERATORS: [(&str, &[&str]); 4] = [
+const OPERATORS: [(&str, &[&str]); 5] = [
     (
         "oci",
         &[
@@ -42,15 +42,11 @@ const OPERATORS: [(&str, &[&str]); 4] = [
             "runtimes",
         ],
     ),
+    ("env", &["env-vars"]),
     ("socketenricher", &["socket-enricher-fields"]),
     (
         "otel-metrics",
-        &[
-            "otel-metrics-exporter",
-            "otel-metrics-listen",
-            "otel-metrics-listen-address",
-            "otel-metrics-print-interval",
-        ],
+        &["otel-metrics-export-internals", "otel-metrics-listen", "otel-metrics-listen-address"],
     ),
 ];
 
@@ -68,6 +64,40 @@ fn keys() -> impl Iterator<Item = (&'static str, String)> {
         flags.iter().map(move |flag| (*flag, format!("operator.{operator}.{flag}")))
     });
     of_operators.chain(ROOT.iter().map(|flag| (*flag, (*flag).to_owned())))
+}
+
+/// Flags whose values are lists.
+const LISTS: [&str; 6] = [
+    "allowed-gadgets",
+    "annotate",
+    "insecure-registries",
+    "notation-certificates",
+    "public-keys",
+    "socket-enricher-fields",
+];
+
+/// All settings as YAML with upstream's keys: what `config default` prints. `default` gives the default of a flag.
+pub(in super::super) fn defaults(default: impl Fn(&str) -> String) -> String {
+    let line = |indent: &str, flag: &str| {
+        let default = default(flag);
+        let items: Vec<&str> = default.split(',').filter(|item| !item.is_empty()).collect();
+        let value = match LISTS.contains(&flag) {
+            true => serde_json::json!(items),
+            false => serde_json::json!(default),
+        };
+        format!("{indent}{flag}: {value}\n")
+    };
+    let (before, after): (Vec<&str>, Vec<&str>) = ROOT.iter().partition(|flag| **flag < "operator");
+    let mut operators = OPERATORS;
+    operators.sort_unstable();
+    let mut text: String = before.into_iter().map(|flag| line("", flag)).collect();
+    text.push_str("operator:\n");
+    for (operator, flags) in operators {
+        text.push_str(&format!("    {operator}:\n"));
+        text.extend(flags.iter().map(|flag| line("        ", flag)));
+    }
+    text.extend(after.into_iter().map(|flag| line("", flag)));
+    text
 }
 
 /// The variable of each flag that can be set.
@@ -120,6 +150,22 @@ mod tests {
                 ("verify-image", "false".into()),
             ]
         );
+    }
+
+    #[test]
+    fn defaults_can_be_read_back() {
+        let default = |flag: &str| match flag {
+            "socket-enricher-fields" => "cwd=512,exepath=512".to_owned(),
+            "verify-image" => "true".to_owned(),
+            _ => String::new(),
+        };
+        let text = defaults(default);
+        assert!(text.starts_with("auto-mount-filesystems: \"\"\n"), "{text}");
+        assert!(text.contains("operator:\n    env:\n        env-vars: \"\"\n    localmanager:\n"), "{text}");
+        let read: BTreeMap<_, _> = of_file(&serde_saphyr::from_str(&text).unwrap()).into_iter().collect();
+        assert_eq!(read.len(), keys().count());
+        assert_eq!(read["socket-enricher-fields"], serde_json::json!(["cwd=512", "exepath=512"]));
+        assert_eq!((&read["verify-image"], &read["public-keys"]), (&"true".into(), &serde_json::json!([])));
     }
 
     #[test]

@@ -5,6 +5,9 @@ use crate::{
     output::Mode,
 };
 
+/// Columns of help.
+const WIDTH: usize = 80;
+
 /// How to choose fields.
 pub(super) const FIELDS_HELP: &str =
     "Fields to show, also in JSON and YAML: a,b replaces them, +a adds one, -b leaves one out";
@@ -48,11 +51,26 @@ pub(super) fn fields_of(source: &DataSource, several: bool) -> String {
         let star = if visible.contains(&id) { '*' } else { ' ' };
         let (name, kind) = (source.short_name(id), type_name(field.kind));
         let about = field.annotations.get("description").unwrap_or_default();
-        text.push_str(format!("  {star} {name:<30} {kind:<8} {about}").trim_end());
-        text.push('\n');
+        push_wrapped(&mut text, &format!("  {star} {name:<30} {kind:<8}"), about);
     }
     text.push('\n');
     text
+}
+
+/// Appends a line that begins with `head`, and `about` behind it, in as many lines as it takes.
+fn push_wrapped(text: &mut String, head: &str, about: &str) {
+    let mut line = head.to_owned();
+    for word in about.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH && line.len() > head.len() {
+            text.push_str(line.trim_end());
+            text.push('\n');
+            line = " ".repeat(head.chars().count());
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    text.push_str(line.trim_end());
+    text.push('\n');
 }
 
 fn type_name(kind: Kind) -> String {
@@ -117,6 +135,20 @@ pub(super) mod tests {
               * exit                           text
             ");
         assert!(fields_help(true).contains("; several data sources as in DS:a,b;DS:c ["));
+    }
+
+    #[test]
+    fn long_descriptions_stay_in_their_column() {
+        let mut text = String::new();
+        push_wrapped(&mut text, "  * name    text    ", &"one two ".repeat(9));
+        push_wrapped(&mut text, "  * name    text    ", &"x".repeat(70));
+        push_wrapped(&mut text, "  * name    text    ", "");
+        insta::assert_snapshot!(text, @"
+          * name    text     one two one two one two one two one two one two one two one
+                             two one two
+          * name    text     xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+          * name    text
+        ");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::Command;
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use gadget::{policy::Policy, registry::Silent, store::Store};
 
-use super::{Arguments, flags};
+use super::{Arguments, advanced, flags};
 use crate::{
     container::{Collection, Config},
     datasource::DataSource,
@@ -29,6 +29,11 @@ pub(in crate::cli) fn known(found: &Arguments) -> Command {
                 }))
             })
             .mut_arg("output", |arg| arg.add(ArgValueCandidates::new(move || candidates(&modes))))
+            .mut_arg("symbolizers", |arg| {
+                arg.add(ArgValueCompleter::new(|typed: &std::ffi::OsStr| {
+                    list(&typed.to_string_lossy(), &advanced::SYMBOLIZER_NAMES.map(str::to_owned))
+                }))
+            })
             .mut_arg("containername", |arg| {
                 arg.add(ArgValueCompleter::new(|typed: &std::ffi::OsStr| {
                     list(&typed.to_string_lossy(), &containers())

@@ -8,7 +8,7 @@ use gadget::object::ParamType;
 
 use super::{
     super::{containers, ig, images, registry},
-    arrays,
+    advanced, arrays,
     choices::{FIELDS_HELP, fields_help, fields_of, output_help},
 };
 use crate::{datasource::DataSource, instance::Param, operator::format::Times};
@@ -31,7 +31,8 @@ fn head() -> Command {
         .override_usage(format!("{} run [OPTIONS] [IMAGE] [-- <COMMAND>...]", ig::name()))
         .long_about(
             "Run a gadget: load its programs into the kernel, and show what they see\n\
-             until Ctrl-C.\n\n\
+             until Ctrl-C. What containers do is shown, and with --host what the\n\
+             host's own processes do, too.\n\n\
              'igx run IMAGE --help' also lists the flags that the gadget itself brings.",
         )
         .arg_required_else_help(true)
@@ -114,7 +115,7 @@ fn shared(command: Command) -> Command {
                 .value_name("SUBJECT:KEY=VALUE,...")
                 .action(ArgAction::Append)
                 .help_heading(OUTPUT)
-                .help("Describe a data source or a field otherwise than the gadget does, as in sni.name:columns.width=60"),
+                .help("Change how a data source or a field is described and shown, as in sni.name:columns.width=60"),
         )
         .arg(
             Arg::new("timestamp-format")
@@ -122,7 +123,7 @@ fn shared(command: Command) -> Command {
                 .value_name("FORMAT")
                 .value_parser(Times::NAMES)
                 .help_heading(OUTPUT)
-                .help("Show when events happened, in the first column: the time of day, all of it, or seconds since the start"),
+                .help("Show when events happened, in the first column: short is the time of day, rfc3339 has the date too, relative is seconds since the start"),
         )
         .arg(
             Arg::new("color")
@@ -163,6 +164,7 @@ fn shared(command: Command) -> Command {
         .args(images::policy_args().map(in_images))
         .arg(in_images(images::public_keys_arg()))
         .args(registry::flags())
+        .args(advanced::args())
         .args(ig::flags::run())
         .arg(switch("oci-store-user", IMAGES, "Use the images of the user who called sudo"))
 }
@@ -202,7 +204,10 @@ pub(crate) fn command_for(about: &str, sources: &[DataSource], params: &[Param])
         })
     });
     let of_all = [filter_arg(), expression_arg()].map(|arg| arg.hide(several));
-    let command = head().long_about(about.to_owned()).args(own);
+    let of_containers = sources.iter().any(|source| source.field("runtime").is_some());
+    let shown = "\n\nWhat containers do is shown; with --host what the host's own processes do, too.";
+    let about = format!("{about}{}", if of_containers { shown } else { "" });
+    let command = head().long_about(about).args(own);
     let command = command.args(processes).args(of_all).args(of_sources);
     arrays::add(shared(command), sources)
         .mut_arg("fields", |arg| arg.help(fields_help(several)))
@@ -307,7 +312,7 @@ fn with_default(param: &Param) -> String {
 }
 
 /// A flag that is false unless named.
-fn switch(name: &str, heading: &'static str, help: &str) -> Arg {
+pub(super) fn switch(name: &str, heading: &'static str, help: &str) -> Arg {
     let switch = images::switch(name, help).default_value("false").hide_default_value(true);
     switch.help_heading(heading)
 }

@@ -1,5 +1,6 @@
 //! `igx run`: finds the image, learns its flags, runs the gadget, and says at the end what was lost.
 
+mod advanced;
 mod arguments;
 mod arrays;
 mod choices;
@@ -90,8 +91,11 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let sources = instance::data_sources(&gadget)?;
     annotations.iter().try_for_each(|annotation| annotation.check(&sources))?;
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
-    let full =
-        super::command().mut_subcommand("run", |_| flags::command_for(&about, &sources, &gadget.params));
+    let full = super::command().mut_subcommand("run", |_| {
+        let command = flags::command_for(&about, &sources, &gadget.params);
+        advanced::narrow(command, &gadget, &sources)
+            .override_usage(format!("{} run {name} [OPTIONS] [-- <COMMAND>...]", ig::name()))
+    });
     let matches = full.try_get_matches_from(args).map_err(mistakes::explained)?;
     let Some(("run", matches)) = matches.subcommand() else { return Ok(ExitCode::SUCCESS) };
     anyhow::ensure!(
@@ -179,7 +183,9 @@ fn start(
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: containers::config(matches),
         cache,
+        ..Options::default()
     };
+    advanced::fill(&mut options, matches)?;
     options.fill_what_is_asked_for(&gadget.metadata);
     let quiet = matches.get_flag("quiet");
     let mut notice = |notice: Notice<'_>| match notice {
