@@ -83,6 +83,7 @@ static __always_inline void enter_stamp(struct stamp *stamp, struct sock *sk)
 {
 	struct socket_key key;
 	int has_port = socket_key(sk, &key);
+
 	if (stamp->key.port && stamp->key.port != key.port) {
 		mark_closed(&stamp->key, sk);
 		stamp->key.port = 0;
