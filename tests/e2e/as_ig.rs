@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::support::{Igx, binary, with_trace_files};
+use super::support::{Igx, binary, copy_program, with_trace_files};
 
 /// The program by another name.
 fn named(igx: &Igx, name: &str) -> PathBuf {
@@ -114,7 +114,7 @@ fn mistakes_end_as_upstreams_do() {
         assert!(said.starts_with(&format!("Error: {name}: igx is no client of a daemon yet")), "{said}");
     }
     let other = igx.home.path().join("other");
-    fs::copy(binary(), &other).unwrap();
+    copy_program(binary(), &other);
     let output = Command::new(&other).args(["--as", "ig", "--nosuch"]).output().unwrap();
     assert_eq!(end(&output), (Some(1), "Error: unknown flag: --nosuch\n".into()));
 }

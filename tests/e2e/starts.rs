@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Igx, PATIENCE, Process, Running, client_hello, send, wait_until};
+use crate::support::{Igx, PATIENCE, Process, Running, client_hello, copy_program, send, wait_until};
 
 /// Listens on a port that it shares, says which and then each peer's port whose connection it accepted.
 const SHARER: &str = "
@@ -176,7 +176,7 @@ fn bundle() -> tempfile::TempDir {
     let dir = tempfile::Builder::new().prefix("starts-e2e-").tempdir().unwrap();
     std::fs::create_dir_all(dir.path().join("rootfs/bin")).unwrap();
     std::fs::create_dir(dir.path().join("rootfs/proc")).unwrap();
-    std::fs::copy("/bin/busybox", dir.path().join("rootfs/bin/busybox")).unwrap();
+    copy_program("/bin/busybox", dir.path().join("rootfs/bin/busybox"));
     let config = serde_json::json!({
         "ociVersion": "1.0.2",
         "process": { "user": { "uid": 0, "gid": 0 }, "args": ["/bin/busybox", "true"], "cwd": "/" },

@@ -1,6 +1,7 @@
 //! What the tests share: running `igx` and reading what it prints, and TLS peers to watch.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -68,7 +69,7 @@ impl Igx {
         let (home, theirs) = (self.home.path(), self.theirs());
         let binary = home.join("igx");
         if !binary.exists() {
-            fs::copy(self::binary(), &binary).unwrap();
+            copy_program(self::binary(), &binary);
             fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
             fs::create_dir(&theirs).unwrap();
             chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
@@ -345,6 +346,12 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
         assert!(made.status.success(), "{made:?}");
     }
     (certificate, key)
+}
+
+/// Copies a program that is to be run. Another process does it: what a thread of this one starts meanwhile would hold the
+/// copy open for writing for a moment, and what is being written cannot be run.
+pub(crate) fn copy_program(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {
+    assert!(Command::new("cp").arg("--").arg(from).arg(to).status().unwrap().success());
 }
 
 /// A port that was free a moment ago.
