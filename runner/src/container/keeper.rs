@@ -201,43 +201,47 @@ impl Work {
         self.watched.remove(&pid);
     }
 
+    /// Enters these. The processes of many are looked at from several threads, and entered as they are seen.
     fn enter(&mut self, all: Vec<Details>) {
-        for (details, process) in open(all) {
-            let Details { id, pid: Some(pid), owner, .. } = &details else { continue };
-            let process = match process {
-                Ok(process) => process,
-                Err(error) => {
-                    tracing::debug!(id, pid, "container ended before it was seen: {error}");
-                    continue;
-                }
-            };
-            if !details.may_claim(&process) {
-                tracing::debug!(id, pid, owner, "not this user's to tell of");
-                continue;
+        let helpers = (all.len() / SHARE).min(MAX_HELPERS);
+        let all = Mutex::new(all.into_iter());
+        let next = || all.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let look = |details: Details| {
+            let process = Process::open(details.pid.filter(|_| !details.is_sandbox())?);
+            Some((details, process))
+        };
+        let mut seen = std::iter::from_fn(next).filter_map(look);
+        let (sender, others) = channel();
+        thread::scope(|scope| {
+            for _ in 0..helpers {
+                let (seen, sender) = (seen.clone(), sender.clone());
+                let look = move || seen.for_each(|seen| drop(sender.send(seen)));
+                // Where there are no more threads to be had, this one does it.
+                let _ = thread::Builder::new().name("containers".to_owned()).spawn_scoped(scope, look);
             }
-            if let Some(container) = self.table.add(details.into_container(&process, self.host_netns)) {
-                self.watch(Watched { id: Arc::clone(&container.id), pid: process.pid, end: process.end });
+            drop(sender);
+            while let Some((details, process)) = others.try_recv().ok().or_else(|| seen.next()) {
+                self.enter_seen(details, process);
             }
+            others.iter().for_each(|(details, process)| self.enter_seen(details, process));
+        });
+    }
+
+    fn enter_seen(&mut self, details: Details, process: io::Result<Process>) {
+        let Details { id, pid: Some(pid), owner, .. } = &details else { return };
+        let process = match process {
+            Ok(process) => process,
+            Err(error) => {
+                tracing::debug!(id, pid, "container ended before it was seen: {error}");
+                return;
+            }
+        };
+        if !details.may_claim(&process) {
+            tracing::debug!(id, pid, owner, "not this user's to tell of");
+            return;
+        }
+        if let Some(container) = self.table.add(details.into_container(&process, self.host_netns)) {
+            self.watch(Watched { id: Arc::clone(&container.id), pid: process.pid, end: process.end });
         }
     }
-}
-
-/// Looks at the processes of containers, at those of many from several threads.
-fn open(all: Vec<Details>) -> Vec<(Details, io::Result<Process>)> {
-    let helpers = (all.len() / SHARE).min(MAX_HELPERS);
-    let all = Mutex::new(all.into_iter());
-    let next = || all.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let look = |details: Details| {
-        let process = Process::open(details.pid.filter(|_| !details.is_sandbox())?);
-        Some((details, process))
-    };
-    let work = || std::iter::from_fn(next).filter_map(look).collect::<Vec<_>>();
-    thread::scope(|scope| {
-        let start = || thread::Builder::new().name("containers".to_owned()).spawn_scoped(scope, work);
-        // Where there are no more threads to be had, this one does it.
-        let helpers: Vec<_> = (0..helpers).map_while(|_| start().ok()).collect();
-        let mut found = work();
-        found.extend(helpers.into_iter().flat_map(|helper| helper.join().unwrap_or_default()));
-        found
-    })
 }

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::{Container, K8s, Watcher, cgroup, namespace};
 
+mod live;
+use live::Live;
+
 /// How long an ended container is still found: its last events are read after its end.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
@@ -29,8 +32,7 @@ pub(super) struct Table {
 
 #[derive(Default)]
 struct State {
-    /// By first process: identifiers are unique only to each runtime.
-    live: HashMap<u32, Arc<Container>>,
+    live: Live,
     /// Ended ones and when they ended, oldest first.
     gone: Vec<(Instant, Arc<Container>)>,
     /// Made when somebody asks: a thousand containers come one by one.
@@ -65,12 +67,11 @@ impl Table {
         }
         let watchers = lock(&self.watchers);
         let mut state = self.write();
-        if let Some(known) = state.live.get(&container.pid).filter(|known| known.is_same_process(&container))
-        {
+        if let Some(known) = state.live.get(container.pid).filter(|known| known.is_same_process(&container)) {
             let known = Arc::clone(known);
             let merged = Arc::new(merge(&known, container));
             if merged != known {
-                state.live.insert(merged.pid, Arc::clone(&merged));
+                state.live.insert(Arc::clone(&merged));
                 self.publish(&mut state);
                 drop(state);
                 watchers.iter().for_each(|watcher| watcher.changed(&known, &merged));
@@ -78,19 +79,12 @@ impl Table {
             return None;
         }
         let container = Arc::new(container);
-        let has_ended = |known: &Container| {
-            known.pid == container.pid
-                || known.mntns == container.mntns
-                || (known.id == container.id
-                    && namespace::mntns(known.pid).is_ok_and(|mntns| mntns != known.mntns))
-                || (known.id == container.id && namespace::mntns(known.pid).is_err())
-        };
-        let replaced: Vec<_> = state.live.values().filter(|known| has_ended(known)).cloned().collect();
+        let replaced = state.replaced_by(&container);
         for known in &replaced {
-            state.live.remove(&known.pid);
+            state.live.remove(known.pid);
             state.gone.push((Instant::now(), Arc::clone(known)));
         }
-        state.live.insert(container.pid, Arc::clone(&container));
+        state.live.insert(Arc::clone(&container));
         self.publish(&mut state);
         drop(state);
         for known in &replaced {
@@ -110,10 +104,10 @@ impl Table {
         let watchers = lock(&self.watchers);
         let container = {
             let mut state = self.write();
-            if state.live.get(&pid).is_none_or(|known| &*known.id != id) {
+            if state.live.get(pid).is_none_or(|known| &*known.id != id) {
                 return;
             }
-            let Some(container) = state.live.remove(&pid) else { return };
+            let Some(container) = state.live.remove(pid) else { return };
             state.gone.push((Instant::now(), Arc::clone(&container)));
             self.publish(&mut state);
             container
@@ -141,14 +135,14 @@ impl Table {
 
     /// The running ones, by name.
     pub(super) fn list(&self) -> Vec<Arc<Container>> {
-        let mut all: Vec<_> = self.read(|state| state.live.values().cloned().collect());
+        let mut all: Vec<_> = self.read(|state| state.live.all().cloned().collect());
         all.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         all
     }
 
     /// A running container `id`.
     pub(super) fn get(&self, id: &str) -> Option<Arc<Container>> {
-        self.read(|state| state.live.values().find(|container| &*container.id == id).cloned())
+        self.read(|state| state.live.with_id(id).next().cloned())
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -180,17 +174,33 @@ impl Table {
     }
 }
 
+impl State {
+    /// Those that have ended if `container` is there now.
+    fn replaced_by(&self, container: &Container) -> Vec<Arc<Container>> {
+        let is_gone = |known: &&Arc<Container>| {
+            namespace::mntns(known.pid).ok().is_none_or(|mntns| mntns != known.mntns)
+        };
+        let of_process = self.live.get(container.pid);
+        let of_namespace = self.live.with_mntns(container.mntns).filter(|known| known.pid != container.pid);
+        let of_id = self
+            .live
+            .with_id(&container.id)
+            .filter(|known| known.pid != container.pid && known.mntns != container.mntns);
+        of_process.into_iter().chain(of_namespace).chain(of_id.filter(is_gone)).cloned().collect()
+    }
+}
+
 impl View {
     fn of(state: &State) -> Self {
         let mut view = Self::default();
-        for container in state.gone.iter().map(|(_, container)| container).chain(state.live.values()) {
+        for container in state.gone.iter().map(|(_, container)| container).chain(state.live.all()) {
             view.by_mntns.insert(container.mntns, Arc::clone(container));
             if container.cgroup.key != 0 {
                 view.by_cgroup.insert(container.cgroup.key, Arc::clone(container));
                 view.by_path.insert(Arc::clone(&container.cgroup.own), Arc::clone(container));
             }
         }
-        for container in state.live.values() {
+        for container in state.live.all() {
             if !container.host_network {
                 view.by_netns.entry(container.netns).or_default().push(Arc::clone(container));
             }
