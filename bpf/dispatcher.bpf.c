@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Stands in front of a gadget's socket filter, once per network namespace. A packet does not say
- * which namespace it was seen in, so this program, loaded with the namespace's inode, writes it
- * into skb->cb[0] and jumps to the gadget.
+ * Stands in front of a gadget's socket filter, once per network namespace. Where the kernel does
+ * not let a program find the namespace that a packet was seen in, this program, loaded with the
+ * namespace's inode, writes it into skb->cb[0] and jumps to the gadget.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>

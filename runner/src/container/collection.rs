@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use super::hold::{Hold, Unheld};
@@ -134,6 +134,26 @@ pub struct Collection {
     _keeper: Keeper,
 }
 
+/// The first lists of runtimes, on their way.
+pub struct Lists {
+    /// Ends when all are there.
+    all: Receiver<()>,
+    deadline: Instant,
+    runtimes: Arc<Runtimes>,
+}
+
+impl Lists {
+    /// Returns when the lists are there, or when patience is at its end; what is then to be said of runtimes, in
+    /// sentences for the user.
+    #[must_use]
+    pub fn wait(self) -> Vec<String> {
+        // One that is not there ends the wait for it at once; each that answers is told by a message.
+        let left = || self.deadline.saturating_duration_since(Instant::now());
+        while self.all.recv_timeout(left()).is_ok() {}
+        self.runtimes.complaints()
+    }
+}
+
 impl Collection {
     /// Begins to hold starts, and lists what runs already; returns when the list is there, or when the
     /// patience of `config` is at its end.
@@ -144,6 +164,17 @@ impl Collection {
     /// # Errors
     /// See [`enum@Error`].
     pub fn start(config: &Config) -> Result<Self, Error> {
+        let (mut collection, lists) = Self::begin(config)?;
+        collection.notes.extend(lists.wait());
+        Ok(collection)
+    }
+
+    /// Begins as [`Collection::start`] does, but does not wait: what runs already is entered as it is found, and the
+    /// patience of `config` begins now.
+    ///
+    /// # Errors
+    /// See [`enum@Error`].
+    pub fn begin(config: &Config) -> Result<(Self, Lists), Error> {
         config.check()?;
         if let Err(error) = process::raise_file_limit() {
             tracing::debug!("cannot raise the limit of open files: {error}");
@@ -169,11 +200,9 @@ impl Collection {
             ));
             None
         });
-        // One that is not there ends the wait for it at once; each that answers is told by a message.
         let deadline = Instant::now() + config.patience;
-        while first_list.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
-        notes.extend(runtimes.complaints());
-        Ok(Self { table, notes, unheld, _hold: hold, _runtimes: runtimes, _keeper: keeper })
+        let lists = Lists { all: first_list, deadline, runtimes: Arc::clone(&runtimes) };
+        Ok((Self { table, notes, unheld, _hold: hold, _runtimes: runtimes, _keeper: keeper }, lists))
     }
 
     /// Tells `watcher` of every container there is, then of each that comes or goes. It is told of each exactly once.

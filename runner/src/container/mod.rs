@@ -27,7 +27,7 @@ mod tests;
 mod watchdog;
 
 pub use cgroup::Cgroup;
-pub use collection::{Collection, Config, Error, Protocol, RUNTIMES};
+pub use collection::{Collection, Config, Error, Lists, Protocol, RUNTIMES};
 pub use process::reserve_descriptors;
 pub use selector::{Filters, Selector, SelectorError};
 pub use table::Lookup;

@@ -81,25 +81,50 @@ impl KernelBtf {
         extra: &[SyntheticStruct],
         enums: &[&str],
     ) -> Result<Option<ObjectBtf>, Error> {
-        let entry = self.cache.as_deref().and_then(|folder| entry(folder, elf, extra, enums));
-        let kept = entry.as_deref().and_then(|path| fs::read(path).ok());
-        let types = match kept {
-            Some(types) if Btf::parse(&types).is_ok() => types,
-            _ => {
-                let types = pick(elf, extra, enums)?;
-                if let Some(path) = &entry
-                    && !types.is_empty()
-                    && let Err(error) = keep(path, &types)
-                {
-                    tracing::debug!("cannot keep {}: {error}", path.display());
-                }
-                types
-            }
-        };
+        let asked = format!("{extra:?}{enums:?}");
+        let is_whole = |types: &[u8]| Btf::parse(types).is_ok();
+        let types = self.kept(&[asked.as_bytes(), elf], is_whole, || pick(elf, extra, enums))?;
         if types.is_empty() {
             return Ok(None);
         }
         in_memory(types).map(Some).map_err(|e| Error::Relocate(format!("no memory file: {e}")))
+    }
+
+    /// What `find` makes of all the kernel's types, in bytes that `is_whole` accepts; nothing is kept of an empty one.
+    /// `name` tells one fact from another.
+    pub(super) fn fact(
+        &self,
+        name: &str,
+        is_whole: impl Fn(&[u8]) -> bool,
+        find: impl FnOnce(&Btf<'_>) -> Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
+        self.kept(&[name.as_bytes()], is_whole, || {
+            let kernel = Vmlinux::open().map_err(|source| Error::KernelBtf { path: VMLINUX, source })?;
+            let types = Btf::parse(kernel.bytes()).map_err(|error| Error::Relocate(error.to_string()))?;
+            Ok(find(&types))
+        })
+    }
+
+    /// The cache's entry for what is asked, or what `make` gives.
+    fn kept(
+        &self,
+        asked: &[&[u8]],
+        is_whole: impl Fn(&[u8]) -> bool,
+        make: impl FnOnce() -> Result<Vec<u8>, Error>,
+    ) -> Result<Vec<u8>, Error> {
+        let entry = self.cache.as_deref().and_then(|folder| entry(folder, asked));
+        let kept = entry.as_deref().and_then(|path| fs::read(path).ok());
+        if let Some(kept) = kept.filter(|kept| is_whole(kept)) {
+            return Ok(kept);
+        }
+        let made = make()?;
+        if let Some(path) = &entry
+            && !made.is_empty()
+            && let Err(error) = keep(path, &made)
+        {
+            tracing::debug!("cannot keep {}: {error}", path.display());
+        }
+        Ok(made)
     }
 }
 
@@ -155,7 +180,7 @@ impl Drop for Vmlinux {
 }
 
 /// The cache entry's path, or `None` where the kernel's build cannot be told.
-fn entry(folder: &Path, elf: &[u8], extra: &[SyntheticStruct], enums: &[&str]) -> Option<PathBuf> {
+fn entry(folder: &Path, asked: &[&[u8]]) -> Option<PathBuf> {
     let mut hash = Sha256::new();
     hash.update(fs::read(KERNEL_NOTES).ok()?);
     hash.update(fs::read("/proc/version").ok()?);
@@ -163,8 +188,7 @@ fn entry(folder: &Path, elf: &[u8], extra: &[SyntheticStruct], enums: &[&str]) -
     hash.update(env!("CARGO_PKG_VERSION"));
     hash.update(fs::read_link("/proc/self/exe").ok()?.as_os_str().as_bytes());
     hash.update(fs::metadata("/proc/self/exe").ok()?.mtime_nsec().to_ne_bytes());
-    hash.update(format!("{extra:?}{enums:?}"));
-    hash.update(elf);
+    asked.iter().for_each(|part| hash.update(part));
     let name: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
     Some(folder.join(name))
 }

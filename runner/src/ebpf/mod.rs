@@ -21,7 +21,7 @@ use std::sync::Mutex;
 
 pub use kernel_btf::{KernelBtf, ObjectBtf};
 pub use load::{LoadedGadget, Loader};
-pub use packet_program::{PacketProgram, Place};
+pub use packet_program::{NetnsPath, PacketOptions, PacketProgram, Place};
 pub use reader::Reader;
 pub(crate) use trace_pipe::TracePipe;
 

@@ -1,18 +1,19 @@
 //! Programs that see packets: socket filters and traffic control, in the network namespaces that they are attached to.
 //!
-//! In each namespace a small dispatcher program notes the namespace and jumps to the gadget's program through a program
-//! array that all dispatchers share. A socket filter's is on a raw packet socket that nobody reads; one of traffic
-//! control is on each interface.
+//! A small dispatcher program notes the namespace and jumps to the gadget's program through a program array. Where the
+//! kernel lets a program find a packet's namespace, there is one dispatcher; otherwise each namespace has its own. A
+//! socket filter's is on a raw packet socket that nobody reads; one of traffic control is on each interface.
 
 mod dispatcher;
 mod hook;
+mod path;
 mod visitor;
 
 use std::{
     collections::HashMap,
     fs::File,
     mem::size_of,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -21,6 +22,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType};
 
 pub(super) use dispatcher::DISPATCHER;
 pub use hook::Place;
+pub use path::NetnsPath;
 
 use self::{hook::Hook, visitor::Visitor};
 use super::Error;
@@ -34,8 +36,19 @@ pub struct PacketProgram {
     /// The one interface of the host that is watched, if it was named: then no container is.
     interface: Option<String>,
     tail_call: MapHandle,
+    /// The dispatcher for all namespaces, if the kernel lets one be.
+    dispatcher: Option<Arc<OwnedFd>>,
     networks: Mutex<HashMap<u32, Network>>,
     visitor: Visitor,
+}
+
+/// How programs see packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PacketOptions<'a> {
+    /// The way to a packet's namespace, if this kernel lets programs walk it.
+    pub path: Option<&'a NetnsPath>,
+    /// The only interface to watch; a socket filter sees all.
+    pub interface: Option<&'a str>,
 }
 
 struct Network {
@@ -46,24 +59,25 @@ struct Network {
 }
 
 impl PacketProgram {
-    /// Jumps to `program`, from no namespace yet. `interface` is the only one to watch; a socket filter sees all.
+    /// Jumps to `program`, from no namespace yet.
     ///
     /// # Errors
     /// When the kernel gives neither map nor thread.
-    pub fn new(program: BorrowedFd<'_>, place: Place, interface: Option<&str>) -> Result<Self, Error> {
-        let map = |source| Error::Map { what: "the program array tail_call".into(), source };
-        let options = libbpf_sys::bpf_map_create_opts {
-            sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
-            ..Default::default()
-        };
-        let tail_call =
-            MapHandle::create(MapType::ProgArray, Some("tail_call"), 4, 4, 1, &options).map_err(map)?;
+    pub fn new(program: BorrowedFd<'_>, place: Place, options: PacketOptions<'_>) -> Result<Self, Error> {
+        let tail_call = program_array()?;
         let fd = program.as_raw_fd().to_ne_bytes();
-        tail_call.update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY).map_err(map)?;
+        tail_call.update(&0u32.to_ne_bytes(), &fd, MapFlags::ANY).map_err(no_array)?;
+        let dispatcher = options.path.and_then(|path| {
+            let loaded = dispatcher::load_for_all(place, path, tail_call.as_fd());
+            loaded
+                .inspect_err(|error| tracing::debug!("each network has a dispatcher of its own: {error}"))
+                .ok()
+        });
         Ok(Self {
             place,
-            interface: interface.filter(|_| place != Place::Socket).map(str::to_owned),
+            interface: options.interface.filter(|_| place != Place::Socket).map(str::to_owned),
             tail_call,
+            dispatcher: dispatcher.map(Arc::new),
             networks: Mutex::new(HashMap::new()),
             visitor: Visitor::start()?,
         })
@@ -86,7 +100,10 @@ impl PacketProgram {
             return Ok(());
         }
         let failed = |source| Error::Socket { netns, source };
-        let program = dispatcher::load(self.place, netns, self.tail_call.as_fd()).map_err(failed)?;
+        let program = match &self.dispatcher {
+            Some(program) => Arc::clone(program),
+            None => Arc::new(dispatcher::load(self.place, netns, self.tail_call.as_fd()).map_err(failed)?),
+        };
         let (place, interface) = (self.place, self.interface.clone());
         let file = Arc::new(file.try_clone().map_err(failed)?);
         let attach = move || hook::attach(place, interface.as_deref(), &program);
@@ -130,6 +147,19 @@ impl PacketProgram {
         }
         open
     }
+}
+
+/// What dispatchers jump through.
+fn program_array() -> Result<MapHandle, Error> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    MapHandle::create(MapType::ProgArray, Some("tail_call"), 4, 4, 1, &options).map_err(no_array)
+}
+
+fn no_array(source: libbpf_rs::Error) -> Error {
+    Error::Map { what: "the program array tail_call".into(), source }
 }
 
 /// Closes them side by side: for each packet socket the kernel waits until no processor can be using it any more,

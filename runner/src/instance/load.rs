@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     container::host,
-    ebpf::{KernelBtf, LoadedGadget, Loader, ObjectBtf, attach, param},
+    ebpf::{KernelBtf, LoadedGadget, Loader, NetnsPath, ObjectBtf, attach, param},
     socket::{self, SocketMaps, SocketOwner},
 };
 
@@ -75,6 +75,8 @@ pub(super) struct Loaded {
     pub(super) owner: Option<SocketOwner>,
     /// The types that the object was fitted to.
     pub(super) types: Option<ObjectBtf>,
+    /// The way to a packet's network namespace, if the gadget sees packets of many and the kernel lets it be walked.
+    pub(super) netns_path: Option<NetnsPath>,
 }
 
 /// Loads all that a run of `gadget` needs. `targets` is where its programs will be attached, by lower-case name.
@@ -85,7 +87,8 @@ pub(super) fn load(
 ) -> Result<Loaded, Error> {
     let btf = KernelBtf::new(options.cache.clone());
     if gadget.image.object.is_none() {
-        return Ok(Loaded { gadget: LoadedGadget::default(), filter_map: None, owner: None, types: None });
+        let gadget = LoadedGadget::default();
+        return Ok(Loaded { gadget, filter_map: None, owner: None, types: None, netns_path: None });
     }
     let elf = gadget.image.object.as_deref().unwrap_or_default();
     let paths = options.socket_paths.read_by(elf);
@@ -98,20 +101,26 @@ pub(super) fn load(
     let own =
         || SocketMaps::new(&socket::Options { cwd: paths.cwd, exepath: paths.exepath, kernel_btf: None });
     let maps = gadget.has_map(SOCKETS_MAP).then(own).transpose()?;
-    // Both wait for the kernel's verifier, and neither for the other.
-    let (owner, loaded) = thread::scope(|scope| {
+    // In one network alone, a program that need not find it is faster by some nanoseconds a packet.
+    let follows_networks =
+        attach::sees_packets(&gadget.object) && !options.host && options.command.is_empty();
+    // The first two wait for the kernel's verifier, and none for the others.
+    let (owner, loaded, netns_path) = thread::scope(|scope| {
         let owner = maps.as_ref().map(|maps| scope.spawn(|| start_owner(maps, &btf)));
+        let path = follows_networks.then(|| scope.spawn(|| NetnsPath::find(&btf)));
         let loaded = load_object(gadget, options, targets, &btf, maps.as_ref().map(|maps| (maps, paths)));
-        (owner.map(|owner| owner.join().map_err(|_| Error::Thread)), loaded)
+        let owner = owner.map(|owner| owner.join().map_err(|_| Error::Thread));
+        (owner, loaded, path.map(|path| path.join().map_err(|_| Error::Thread)))
     });
     let owner = owner.transpose()?.transpose()?;
     let loaded = loaded?;
+    let netns_path = netns_path.transpose()?.transpose()?.flatten();
     if owner.as_ref().is_some_and(SocketOwner::knows_every_connection)
         && let Ok(netns) = host::netns()
     {
         loaded.gadget.set_variable(&gadget.object, CONNECTIONS_HOST, &netns.to_ne_bytes())?;
     }
-    Ok(Loaded { owner, ..loaded })
+    Ok(Loaded { owner, netns_path, ..loaded })
 }
 
 fn start_owner(maps: &SocketMaps, btf: &KernelBtf) -> Result<SocketOwner, Error> {
@@ -171,5 +180,5 @@ fn load_object(
     }
     let elf = gadget.image.object.as_deref().unwrap_or_default();
     let loaded = loader.load(elf, &gadget.object)?;
-    Ok(Loaded { gadget: loaded, filter_map, owner: None, types })
+    Ok(Loaded { gadget: loaded, filter_map, owner: None, types, netns_path: None })
 }

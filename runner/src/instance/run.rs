@@ -35,7 +35,7 @@ use libbpf_rs::MapHandle;
 
 use crate::{
     container::{self, Collection, Selector},
-    ebpf::{self, ObjectBtf, attach},
+    ebpf::{self, ObjectBtf, PacketOptions, attach},
     operator::format::Times,
     output::Display,
     socket::{self, SocketOwner},
@@ -196,12 +196,13 @@ pub fn run(
     let deadline = options.timeout.and_then(|t| Instant::now().checked_add(t));
     // Neither needs the other, and both take some milliseconds.
     let (collection, loaded) = thread::scope(|scope| {
-        let collection = scope.spawn(|| Collection::start(&options.containers));
+        let collection = scope.spawn(|| Collection::begin(&options.containers));
         let loaded = load::load(gadget, options, &targets);
         (collection.join(), loaded)
     });
-    let collection = Arc::new(collection.map_err(|_| Error::Thread)??);
-    let Loaded { gadget: loaded, filter_map, owner, types } = loaded?;
+    let (collection, lists) = collection.map_err(|_| Error::Thread)??;
+    let collection = Arc::new(collection);
+    let Loaded { gadget: loaded, filter_map, owner, types, netns_path } = loaded?;
     let notes = collection.notes().iter().chain(owner.iter().flat_map(SocketOwner::notes));
     for line in notes {
         notice(Notice::Warning(line));
@@ -226,7 +227,8 @@ pub fn run(
         notice(Notice::Warning(&line));
     }
     let interface = options.params.get(INTERFACE).map(String::as_str).filter(|name| !name.is_empty());
-    let mut attached = attach::attach(&loaded, &targets, &gadget.metadata.programs, interface)?;
+    let packets = PacketOptions { path: netns_path.as_ref(), interface };
+    let mut attached = attach::attach(&loaded, &targets, &gadget.metadata.programs, packets)?;
     let packet_programs = std::mem::take(&mut attached.packet_programs);
     let user_probes = std::mem::take(&mut attached.user_probes);
     let follower = Arc::new(Follower {
@@ -244,7 +246,11 @@ pub fn run(
     }
     match command {
         Some(mntns) => follower.watch_command(mntns)?,
+        // Those known by now are attached to while others are still being found.
         None => collection.subscribe(follower),
+    }
+    for line in lists.wait() {
+        notice(Notice::Warning(&line));
     }
     let narrowed = !options.host && command.is_none() && pipelines.of_containers;
     if narrowed && collection.list().is_empty() {

@@ -18,7 +18,7 @@ use libbpf_rs::{Link, ProgramMut, ProgramType};
 pub use iterator::Iterator;
 pub use user_probe::UserProbe;
 
-use super::{Error, LoadedGadget, PacketProgram, Place, tracefs};
+use super::{Error, LoadedGadget, PacketOptions, PacketProgram, Place, tracefs};
 use crate::symbol::Patience;
 
 /// The value of `attach_to` that leaves a program out.
@@ -57,25 +57,25 @@ pub struct Attached {
 }
 
 /// Attaches all programs of `gadget`. `targets` are the metadata's `attach_to`, by lower-case program name; `programs`
-/// is what else the metadata says of them. `interface` is the only one that is watched, if it is given.
+/// is what else the metadata says of them.
 pub fn attach(
     gadget: &LoadedGadget,
     targets: &BTreeMap<String, String>,
     programs: &Names<metadata::Program>,
-    interface: Option<&str>,
+    packets: PacketOptions<'_>,
 ) -> Result<Attached, Error> {
     let by_tracepoint = |p: ProgramMut<'_>| p.prog_type() == ProgramType::Tracepoint;
     if gadget.programs().any(by_tracepoint) {
-        tracefs::with_tracefs(|| attach_all(gadget, targets, programs, interface)).map_err(Error::Tracefs)?
+        tracefs::with_tracefs(|| attach_all(gadget, targets, programs, packets)).map_err(Error::Tracefs)?
     } else {
-        attach_all(gadget, targets, programs, interface)
+        attach_all(gadget, targets, programs, packets)
     }
 }
 
 /// Checks that every program is of a kind that can be attached, before any of them is loaded.
 pub fn check(object: &Object) -> Result<(), Error> {
     let known = |section: &str| match kind(section) {
-        "classifier" => packets(section).is_some(),
+        "classifier" => place(section).is_some(),
         kind => section.starts_with("socket") || KINDS.contains(&kind),
     };
     let unsupported = |p: &&Program| !known(&p.section);
@@ -86,7 +86,7 @@ pub fn check(object: &Object) -> Result<(), Error> {
 }
 
 /// Where the program of a section sees packets, if it does.
-fn packets(section: &str) -> Option<Place> {
+fn place(section: &str) -> Option<Place> {
     let mut parts = section.split('/');
     match (parts.next()?, parts.next(), parts.next(), parts.next()) {
         ("classifier", Some("ingress"), Some(_), None) => Some(Place::Ingress),
@@ -95,9 +95,14 @@ fn packets(section: &str) -> Option<Place> {
     }
 }
 
+/// Whether the object has programs that see packets.
+pub fn sees_packets(object: &Object) -> bool {
+    object.programs.iter().any(|p| place(&p.section).is_some())
+}
+
 /// Whether the object has programs of traffic control, which can be held to one interface.
 pub fn sees_interfaces(object: &Object) -> bool {
-    object.programs.iter().any(|p| matches!(packets(&p.section), Some(Place::Ingress | Place::Egress)))
+    object.programs.iter().any(|p| matches!(place(&p.section), Some(Place::Ingress | Place::Egress)))
 }
 
 /// What a section says of how its program is attached.
@@ -109,7 +114,7 @@ fn attach_all(
     gadget: &LoadedGadget,
     targets: &BTreeMap<String, String>,
     programs: &Names<metadata::Program>,
-    interface: Option<&str>,
+    packets: PacketOptions<'_>,
 ) -> Result<Attached, Error> {
     let mut attached = Attached::default();
     let specifications = specifications::Specifications::of(gadget)?.map(Arc::new);
@@ -121,8 +126,9 @@ fn attach_all(
         if target == Some(DISABLED) {
             continue;
         }
-        if let Some(place) = packets(&section) {
-            attached.packet_programs.push(PacketProgram::new(program.as_fd(), place, interface)?);
+        if let Some(place) = place(&section) {
+            let program = PacketProgram::new(program.as_fd(), place, packets)?;
+            attached.packet_programs.push(program);
             continue;
         }
         let link = match kind(&section) {
