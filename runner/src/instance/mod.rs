@@ -24,6 +24,7 @@ mod pipeline;
 mod policy;
 mod printed;
 mod resolve;
+mod rest;
 mod run;
 mod schedule;
 mod stacks;

@@ -10,13 +10,14 @@ use super::{
     operators::{self, Given},
     page::Page,
     policy::{self, Hosted, OnFailure},
+    rest::Rest,
     run::{Arrays, Options},
     stacks::{Kept, StackMaps},
-    step::{self, Placed, SharedGuest, Step, rest_names},
+    step::{self, Placed, SharedGuest, Step},
 };
 use crate::{
     container::Lookup,
-    datasource::{Accessor, DataSource, Event, Packet, Slot, Slots, SourceKind, UnknownSource},
+    datasource::{DataSource, Event, Packet, Slots, SourceKind, UnknownSource},
     operator::{
         Verdict,
         environment::{self, Environment},
@@ -80,23 +81,6 @@ pub(super) struct Pipeline {
     pub(super) written: u64,
     /// Events that an operator dropped.
     pub(super) dropped: u64,
-}
-
-/// What follows an event's struct.
-struct Rest {
-    /// The slot of the bytes.
-    bytes: usize,
-    len: Len,
-}
-
-/// How many bytes follow.
-enum Len {
-    /// All that there are: nobody says.
-    All,
-    /// All that there are, to be told in this slot.
-    Told(usize),
-    /// As many as the struct says: what is behind them only fills a buffer up.
-    Said(Accessor),
 }
 
 /// How deep events may lead to others: a guest that sends events to itself is cut off.
@@ -297,13 +281,12 @@ impl Pipeline {
         if let Some(expression) = expression {
             operators.extend(Expression::attach(data, expression)?.map(|filter| (9000, filter)));
         }
-        let rest = rest_names(data).and_then(|(name, len)| Rest::new(data, name, len));
         Ok(Self {
             guided: !calls.is_empty(),
             only_with_rest: policy::only_with_rest(data),
             spare: Packet { data: Vec::new(), slots: Slots::new(data.slots) },
             steps: step::steps(operators, calls),
-            rest,
+            rest: Rest::of(data),
             slots: Slots::new(data.slots),
             writer: Writer::new(data, view, &options.display),
             size: data.static_size,
@@ -394,29 +377,5 @@ impl Pipeline {
                 }
             }
         }
-    }
-}
-
-impl Rest {
-    fn new(data: &DataSource, name: &str, len: Option<&str>) -> Option<Self> {
-        let bytes = data.slot(data.field(name)?)?;
-        let len = len.and_then(|name| data.field(name)).map(|field| match data.slot(field) {
-            Some(slot) => Len::Told(slot),
-            None => Len::Said(data.accessor(field)),
-        });
-        Some(Self { bytes, len: len.unwrap_or(Len::All) })
-    }
-
-    fn fill(&self, slots: &mut Slots, data: &[u8], rest: &[u8]) {
-        let mut rest = rest;
-        match &self.len {
-            Len::All => {}
-            Len::Told(slot) => slots.set(*slot, Slot::Unsigned(rest.len() as u64)),
-            Len::Said(field) => {
-                let said = field.u64(&Event { data, slots });
-                rest = usize::try_from(said).ok().and_then(|said| rest.get(..said)).unwrap_or(rest);
-            }
-        }
-        slots.set_text(self.bytes, |out| out.extend_from_slice(rest));
     }
 }

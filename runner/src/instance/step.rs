@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc};
 
 use super::policy::Hosted;
 use crate::{
-    datasource::{DataSource, Event, Packet},
+    datasource::{Event, Packet},
     operator::{self, Operator, Verdict},
     wasm::{Payload, Subscription, SubscriptionKind},
 };
@@ -112,10 +112,4 @@ fn one(guest: &mut Hosted, call: &Subscription, packet: &mut Packet) -> bool {
         *packet = back;
     }
     keep
-}
-
-/// The names of the fields that hold what follows an event's struct, and how long it is.
-pub(super) fn rest_names(source: &DataSource) -> Option<(&str, Option<&str>)> {
-    let name = source.annotations.get("ebpf.rest.name").filter(|n| !n.is_empty())?;
-    Some((name, source.annotations.get("ebpf.rest.len").map(String::as_str).filter(|n| !n.is_empty())))
 }
