@@ -35,6 +35,7 @@ mod registry;
 mod rootless;
 mod runtimes;
 mod second_gadget;
+mod settings;
 mod signature;
 mod sni;
 mod starts;

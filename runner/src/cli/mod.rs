@@ -106,9 +106,18 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
             ig::log::Lines::new().fatal(format!("initializing config: {}", message(&error)));
             return Ok(ExitCode::FAILURE);
         }
+        Err(error) if settings::are_needless(args, &igx) => {
+            eprintln!("Warning: {}", message(&error));
+            settings::Settings::default()
+        }
         settings => settings?,
     };
-    let args = settings.apply(args.to_vec(), &igx);
+    let applied = settings.apply(args.to_vec(), &igx);
+    call(applied.args.clone(), &igx, &settings).map_err(|error| applied.explained(error))
+}
+
+/// Does what a command line asks for that has the settings on it.
+fn call(args: Vec<OsString>, igx: &Command, settings: &settings::Settings) -> anyhow::Result<ExitCode> {
     if ig::is_called() && args.get(1).is_some_and(|arg| arg == "daemon") {
         anyhow::bail!("igx is no daemon yet: 'ig run' runs a gadget while it is watched");
     }
@@ -131,7 +140,7 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
         Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
         Some(("logout", sub)) => logout::run(sub, &mut io::stdout()),
         Some(("completions", sub)) => completions::run(sub),
-        Some(("config", sub)) => config::run(sub, &settings, &igx, &mut io::stdout()),
+        Some(("config", sub)) => config::run(sub, settings, igx, &mut io::stdout()),
         Some(("man", sub)) => completions::man(sub, command()),
         Some(("version", _)) => {
             println!("v{}", env!("CARGO_PKG_VERSION"));

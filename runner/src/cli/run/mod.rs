@@ -102,6 +102,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
+    mistakes::check(matches)?;
     ig::flags::check(matches)?;
     let summary = start(&gadget, &sources, matches, cache, stop.as_fd())?;
     if !matches.get_flag("quiet") && !ig::is_called() {
