@@ -9,6 +9,7 @@ mod author;
 mod bad_input;
 mod build;
 mod builder;
+mod commands;
 mod corpus;
 mod docker;
 mod filters;

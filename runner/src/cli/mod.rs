@@ -134,7 +134,9 @@ fn call(args: Vec<OsString>, igx: &Command, settings: &settings::Settings) -> an
         #[cfg(feature = "ebpf")]
         Some(("list-containers", sub)) => {
             reserve_descriptors();
-            let stop = || run::stop_signals().context("cannot listen for signals");
+            let stop = || {
+                run::stop_signals(&crate::instance::Watched::default()).context("cannot listen for signals")
+            };
             list_containers::run(sub, terminal_width(), stop, &mut io::stdout())
         }
         Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
