@@ -81,3 +81,69 @@ fn a_value_that_is_wrong_is_told_with_its_origin() {
     assert!(said.contains("'--host' cannot be used with a command"), "{said}");
     igx.ok(&["run", "trace_files", "--verify-image=false", "--host=false", "-o", "none", "--", "true"]);
 }
+
+/// What bash has on its line once TAB was pressed behind `line`, in `folder`.
+fn tab(igx: &Igx, folder: &Path, line: &str, called: &str) -> String {
+    let bin = igx.home.path().join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let link = bin.join(called);
+    if !link.exists() {
+        std::os::unix::fs::symlink(super::support::binary(), &link).unwrap();
+    }
+    // As readline does: words are parted at = and :, and $2 is the one behind that.
+    let script = format!(
+        r#"source <({called} completion bash)
+        compopt() {{ :; }}
+        COMP_LINE='{line}' COMP_POINT=${{#COMP_LINE}}
+        IFS=$'\n' read -rd '' -a COMP_WORDS < <(sed -E 's/ +/\n/g; s/([=:]+)/\n\1\n/g' <<< "$COMP_LINE" | sed -E '${{/^$/d}}')
+        COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _complete_{called}
+        complete -p {called} >&2
+        printf '%s\n' "${{COMPREPLY[@]}}""#
+    );
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut command = std::process::Command::new("bash");
+    command.args(["--norc", "-c", &script]).env("PATH", path).env("IGX_STORE", igx.store());
+    let output = command.env("HOME", folder).current_dir(folder).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains(" -o default ") && said.contains(&format!(" _complete_{called} {called}\n")),
+        "{said}"
+    );
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn bash_completes_behind_equals_signs_and_files_and_what_the_chosen_store_has() {
+    let igx = with_trace_files();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("other.yaml"), "").unwrap();
+    let tab = |line: &str| tab(&igx, folder.path(), line, "igx");
+    assert_eq!(tab("igx run trace_sni --fields=pid,-netn"), "pid,-netns_id");
+    assert_eq!(tab("igx run trace_sni --output=jsonp"), "jsonpretty");
+    assert_eq!(tab("igx run trace_sni --fields pid,+netn"), "pid,+netns_id");
+    assert_eq!(tab("igx run -f o"), "other.yaml");
+    assert_eq!(tab("igx image import o"), "other.yaml");
+    assert_eq!(tab("igx run trace_sni -- ls o"), "other.yaml");
+    // The store is the one that IGX_STORE names, or what is typed.
+    assert_eq!(tab("igx run trace_f"), "trace_files");
+    assert_eq!(tab("igx image remove trace_f"), "trace_files");
+    assert_eq!(tab("igx run trace_files --fields=fna"), "fname");
+    assert_eq!(tab("igx --store /nonexistent run trace_f"), "");
+    assert_eq!(self::tab(&igx, folder.path(), "ig versi", "ig"), "version");
+}
+
+#[test]
+fn ig_takes_the_last_of_flags_that_are_repeated() {
+    let igx = with_trace_files();
+    let flags = "run trace_files --verify-image=false --host --host=true -o json -o none --filter.open comm==a --filter.open=comm==b \
+                 --fields comm --fields fname --timeout 9999 --timeout 1";
+    let run = |called: &str| {
+        let mut command = std::process::Command::new(super::support::binary());
+        command.args(["--as", called, "--store"]).arg(igx.store()).args(flags.split_whitespace());
+        command.env("HOME", "/nonexistent").output().unwrap()
+    };
+    let output = run("ig");
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(String::from_utf8(run("igx").stderr).unwrap().contains("cannot be used multiple times"));
+}

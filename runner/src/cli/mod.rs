@@ -1,6 +1,7 @@
 //! The command line: one file a command. Each is a thin skin over the library, and turns its errors into one message
 //! and an exit code.
 
+mod bash;
 mod completions;
 mod config;
 #[cfg(feature = "ebpf")]
@@ -60,6 +61,8 @@ fn command() -> Command {
         .about("Run eBPF gadgets that come as OCI images")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        // Of a flag that is given again, ig takes the last value.
+        .args_override_self(ig::is_called())
         .arg(
             Arg::new("verbose")
                 .short('v')
