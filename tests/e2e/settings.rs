@@ -147,3 +147,23 @@ fn ig_takes_the_last_of_flags_that_are_repeated() {
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     assert!(String::from_utf8(run("igx").stderr).unwrap().contains("cannot be used multiple times"));
 }
+
+#[test]
+fn usage_is_told_plainly_and_help_that_cannot_be_written_is_an_error() {
+    let igx = Igx::new();
+    let said = igx.fails(&["run", "--foo"]);
+    assert!(said.contains("unexpected argument '--foo'") && !said.contains("-- --foo"), "{said}");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for args in [&["--help"][..], &["run", "--help"], &["image", "--help"]] {
+        assert_eq!(igx.command(args).stdout(full()).status().unwrap().code(), Some(1), "{args:?}");
+    }
+    let on_terminal = |color: &str| {
+        let line = format!("{} run trace_sni --color {color} --foo", super::support::binary());
+        let mut command = std::process::Command::new("script");
+        command.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_remove("NO_COLOR");
+        command.env("TERM", "xterm").stdin(std::process::Stdio::null());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert!(on_terminal("auto").contains("\u{1b}["));
+    assert!(!on_terminal("never").contains('\u{1b}'), "{}", on_terminal("never"));
+}

@@ -68,10 +68,11 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     );
     let Some(name) = &found.image else {
         // Help, or an error that names what is missing.
-        globals.try_get_matches_from(args)?;
+        globals.try_get_matches_from(args).map_err(mistakes::explained)?;
         return Ok(ExitCode::SUCCESS);
     };
-    super::start_log(found.verbose(), found.has("quiet"));
+    let plain = found.values("color").last().is_some_and(|when| when == "never");
+    super::start_log(found.verbose(), found.has("quiet"), plain);
     super::reserve_descriptors();
     ebpf::capture_libbpf_log();
     // Threads inherit the mask: it stands before any is started.
