@@ -12,7 +12,6 @@ use nix::sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::super::collection::under;
 use super::kubernetes;
 use super::notify::Notify;
 use super::{Answer, Change, Changes, Details, Runtime, Start, files, storage};
@@ -71,8 +70,8 @@ impl Runtime for Oci {
 
     fn starting<'a>(&'a self, start: &'a Start) -> Answer<'a, Option<Details>> {
         // A daemon's containers are in no storage folder.
-        let bundle = under(&self.host_root, &start.bundle);
-        let found = (self.daemon.is_none().then(|| storage::find(&bundle)).flatten())
+        let find = || storage::find(&self.host_root, &start.bundle);
+        let found = (self.daemon.is_none().then(find).flatten())
             .filter(|details| details.id == start.id && self.is_told(details));
         Box::pin(async { Ok(found) })
     }
@@ -182,8 +181,7 @@ impl Told {
     fn into_details(self, id: &str, host_root: &Path) -> Option<Details> {
         let pid = Some(self.pid).filter(|pid| *pid != 0)?;
         // The storage may be another user's than the state, and then its word counts no more than that user's.
-        let stored =
-            storage::find(&under(host_root, Path::new(&self.bundle))).filter(|stored| stored.id == id);
+        let stored = storage::find(host_root, Path::new(&self.bundle)).filter(|stored| stored.id == id);
         let mut details = stored.unwrap_or_else(|| Details {
             id: id.to_owned(),
             runtime: self.manager(),
