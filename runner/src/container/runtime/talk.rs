@@ -38,8 +38,10 @@ const ATTEMPTS: u32 = 4;
 #[derive(Debug, Clone)]
 pub(in crate::container) struct Start {
     pub(in crate::container) id: String,
-    /// Its bundle's folder.
+    /// Its bundle's folder; empty where the caller does not say it.
     pub(in crate::container) bundle: PathBuf,
+    /// containerd's namespace for it, if that is known.
+    pub(in crate::container) namespace: Option<String>,
 }
 
 struct Question {
