@@ -176,7 +176,7 @@ mod tests {
         for flag in
             ["-c", "--containername", "--runtime-containername", "--containerimage-id", "--k8s-podname"]
         {
-            assert!(!selector(&parse(&[flag, "x"])).unwrap().is_empty(), "{flag}");
+            assert!(!selector(&parse(&[flag, "abcd"])).unwrap().is_empty(), "{flag}");
         }
         assert!(selector(&parse(&["--k8s-selector", "app"])).is_err());
         assert!(selector(&parse(&[])).unwrap().is_empty());
