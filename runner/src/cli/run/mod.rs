@@ -181,7 +181,7 @@ fn start(
         times: text("timestamp-format").and_then(|name| Times::named(&name)),
         count: matches.get_one::<u64>("count").copied(),
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
-        containers: containers::config(matches),
+        containers: containers::config(matches)?,
         cache,
         ..Options::default()
     };
