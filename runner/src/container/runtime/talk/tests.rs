@@ -168,6 +168,7 @@ fn containers_of_a_daemon_that_does_not_tell_are_known_by_id_until_it_does() {
     };
     let config = |runtime: &str| Config {
         runtimes: vec![runtime.to_owned()],
+        patience: Duration::from_secs(1),
         ..configs(dir.path(), runtime)[0].clone()
     };
     let found = |collection: &Collection| {
