@@ -28,10 +28,10 @@ enum {
  */
 enum sni_unread_reason {
 	SNI_READ = 0,
-	SNI_SPLIT,     /* the rest is in another packet or record, and was not waited for */
-	SNI_NO_NAME,   /* the hello asks for no name */
-	SNI_MALFORMED, /* lengths that do not agree, or a name that is none */
-	SNI_NAME_TOO_LONG,
+	SNI_SPLIT,         /* the rest is in another packet or record, and was not waited for */
+	SNI_NO_NAME,       /* the hello asks for no name */
+	SNI_MALFORMED,     /* lengths that do not agree, or a name that is none */
+	SNI_NAME_TOO_LONG, /* not counted any more: its beginning is shown */
 	SNI_TOO_MANY_EXTENSIONS,
 	SNI_NOT_LOADED,   /* the kernel refused to give bytes that the packet should have */
 	SNI_EVICTED,      /* split, and there was no room to wait for the rest of it */
@@ -45,7 +45,7 @@ enum sni_unread_reason {
 
 struct server_name {
 	__u32 off;
-	__u32 len; /* 1 to MAX_NAME_LEN */
+	__u32 len; /* from 1 */
 };
 
 /* The server_name extension whose data, `len` bytes, lies at `off`. `end`: of what can be read. */
@@ -62,8 +62,6 @@ read_server_name(struct __sk_buff *skb, __u32 off, __u32 len, __u32 end, struct 
 	if (load_half(skb, off) != len - 2 || load_byte(skb, off + 2) != 0 ||
 	    name->len != len - SERVER_NAME_HLEN || !name->len)
 		return SNI_MALFORMED;
-	if (name->len > MAX_NAME_LEN)
-		return SNI_NAME_TOO_LONG;
 	return name->off + name->len > end ? SNI_SPLIT : SNI_READ;
 }
 

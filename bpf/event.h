@@ -18,14 +18,16 @@
  * hence the case. */
 enum __attribute__((packed)) sni_direction { egress = 0, ingress = 1 };
 enum __attribute__((packed)) sni_transport { tcp = 0, quic = 1, dtls = 2 };
-enum __attribute__((packed)) sni_ech { none = 0, present = 1 };
+/* Only the guest reads that far. */
+enum __attribute__((packed)) sni_ech { none = 0, present = 1, unread = 2 };
 enum __attribute__((packed)) sni_name_status {
 	ok = 0,
 	no_name = 1,
 	truncated = 2,
 	malformed = 3,
-	escaped = 4, /* bytes that no host name has: they are shown escaped */
-	ip = 5       /* an address instead of a name */
+	escaped = 4,  /* bytes that no host name has: they are shown escaped */
+	ip = 5,       /* an address instead of a name */
+	unchecked = 6 /* no plain host name: its bytes follow, and the guest says which it is */
 };
 enum __attribute__((packed)) sni_owner_source { unknown = 0, sockets = 1, connection = 2 };
 

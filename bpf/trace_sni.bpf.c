@@ -100,6 +100,7 @@ APART int begin_event(struct __sk_buff *skb, __u64 where, __u32 place, __u32 tra
 	event->direction_raw = skb->pkt_type == GADGET_PACKET_OUTGOING ? egress : ingress;
 	event->transport_raw = transport;
 	event->segments = 1;
+	event->ech_raw = unread;
 	event->options =
 	    (all ? OPTION_ALL : 0) | (no_sni ? OPTION_NO_SNI : 0) | (ja4 ? OPTION_JA4 : 0);
 	return 1;
@@ -150,61 +151,84 @@ APART int describe(struct __sk_buff *skb, __u64 where, __u32 place, __u32 transp
 }
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "ends_at() takes the first byte of a word for its lowest"
+#error "is_plain() takes the first byte of a word for its lowest"
 #endif
 
+#define ONES 0x0101010101010101ULL
+#define TOPS (ONES << 7)
+
 /*
- * Whether the first zero byte of `name`, which has one, is at `len`. With an earlier one, whoever
- * reads a C string would take a part of the name for the whole. Eight bytes a step: subtracting one
- * from each byte borrows only where it is zero, and of the bytes where that shows, the lowest is
- * always right.
+ * In the topmost bit of each byte of `word`, whether it is less than `bound`, at most 0x80. The
+ * lowest that shows is always right: subtracting borrows from a byte only where the one below it is
+ * less.
  */
-static __always_inline bool ends_at(const char name[NAME_SIZE], __u32 len)
+#define BYTES_BELOW(word, bound) (((word)-ONES * (bound)) & ~(word)&TOPS)
+
+/*
+ * Whether the `len` bytes of `name`, behind which there is nothing but zero, can be shown as they
+ * are: visible ASCII, no backslash, and no address. Eight bytes a step.
+ */
+static __always_inline bool is_plain(const char name[NAME_SIZE], __u32 len)
 {
-	const __u64 ones = 0x0101010101010101;
 	const __u64 *words = (const __u64 *)name;
+	__u64 odd = 0, letters = 0;
 
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < NAME_SIZE / 8; i++) {
-		__u64 zeros = (words[i] - ones) & ~words[i] & (ones << 7);
+		__u64 word = words[i];
+		__u64 zeros = BYTES_BELOW(word, 1);
+		/* What comes before the first zero byte. */
+		__u64 name_bytes = zeros ? ((zeros & -zeros) >> 7) - 1 : ~0ULL;
 
+		odd |= (BYTES_BELOW(word, '!') | (word + ONES) | word |
+			BYTES_BELOW(word ^ ONES * '\\', 1) | BYTES_BELOW(word ^ ONES * ':', 1)) &
+		       TOPS & name_bytes;
+		letters |=
+		    (BYTES_BELOW(word, '.') | (word + ONES * (0x7f - '9'))) & TOPS & name_bytes;
 		if (zeros)
-			return i == len / 8 && (zeros & -zeros) == 0x80ULL << (len % 8 * 8);
+			return !odd && letters && i == len / 8 &&
+			       (zeros & -zeros) == 0x80ULL << (len % 8 * 8);
 	}
 	return false;
-}
-
-static __always_inline enum sni_unread_reason load_name(struct __sk_buff *skb,
-							const struct server_name *name, char *to)
-{
-	/* The verifiers of 5.10 and 6.1 forget a check for zero when they spill, but not a bound.
-	 */
-	__u32 len = ((name->len - 1) & MAX_NAME_LEN) + 1;
-
-	if (bpf_skb_load_bytes(skb, name->off, to, len))
-		return SNI_NOT_LOADED;
-	return forget(skb, ends_at(to, len)) ? SNI_READ : SNI_MALFORMED;
 }
 
 /* Sends what the packet with its payload at `payload` told: the name, `len` bytes at `off`, or that
  * there is none if `len` is 0. */
 APART int report(struct __sk_buff *skb, __u64 where, __u32 payload, __u32 off, __u32 len)
 {
-	struct server_name name = {.off = off, .len = len};
 	__u32 random_off = payload + RECORD_HLEN + HANDSHAKE_HLEN + VERSION_LEN;
 	__u32 described = describe(skb, where, 0, tcp, random_off);
-	enum sni_unread_reason reason = SNI_READ;
-	struct event *event = event_at(0);
+	struct datagram *scratch;
+	__u32 zero = 0;
 
-	if (!event || described == LEFT_OUT)
+	scratch = bpf_map_lookup_elem(&sni_datagram, &zero);
+	if (!scratch || described == LEFT_OUT)
 		return SNI_READ;
-	if (len)
-		reason = load_name(skb, &name, event->name);
-	else
-		event->name_status_raw = no_name;
-	if (reason == SNI_READ)
-		gadget_output_buf(skb, &events, event, sizeof(*event));
-	return reason;
+	if (!len) {
+		if (!no_sni)
+			return SNI_NO_NAME;
+		scratch->event.name_status_raw = no_name;
+		gadget_output_buf(skb, &events, &scratch->event, sizeof(struct event));
+		return SNI_READ;
+	}
+	/* One byte more than is shown tells that there are more. */
+	if (len > NAME_SIZE)
+		len = NAME_SIZE;
+	/* The verifiers of 5.10 and 6.1 forget a check for zero when they spill, but not a bound.
+	 */
+	len = lowest_bits(len - 1, NAME_SIZE - 1) + 1;
+	if (bpf_skb_load_bytes(skb, off, scratch->event.name, len))
+		return SNI_NOT_LOADED;
+	if (len <= MAX_NAME_LEN && is_plain(scratch->event.name, len)) {
+		gadget_output_buf(skb, &events, &scratch->event, sizeof(struct event));
+		return SNI_READ;
+	}
+	scratch->event.name[MAX_NAME_LEN] = 0;
+	scratch->event.name_status_raw = unchecked;
+	if (bpf_skb_load_bytes(skb, off, scratch->data, len))
+		return SNI_NOT_LOADED;
+	gadget_output_buf(skb, &events, scratch, sizeof(struct event) + len);
+	return SNI_READ;
 }
 
 /* The same for a hello that was gathered. */
@@ -359,8 +383,8 @@ APART int show(struct __sk_buff *skb, __u64 where, __u32 hello, __u32 end)
 	if (reason == SNI_READ && !ja4)
 		return report(skb, where, hello, found >> NAME_OFF_SHIFT,
 			      found >> NAME_LEN_SHIFT & NAME_LEN);
-	if (reason == SNI_NO_NAME && no_sni && !ja4)
-		report(skb, where, hello, 0, 0);
+	if (reason == SNI_NO_NAME && !ja4)
+		return report(skb, where, hello, 0, 0);
 	return reason;
 }
 

@@ -469,3 +469,19 @@ fn a_runtime_that_hangs_is_named_and_the_others_are_listed() {
     let said = igx.fails(&["list-containers", "-r", "nosuch"]);
     assert!(said.contains("runtime \"nosuch\" is not supported"), "{said}");
 }
+
+#[test]
+fn a_selection_of_what_is_not_there_yet_is_said_to_be_one() {
+    let (igx, image) = (Igx::new(), Image::new());
+    let name = image.name("selected");
+    let _plain = Plain::start(&image, &name);
+    let advice = "no container matches the selection yet: those that start later are shown";
+    let said = |selection: &str| {
+        let output = igx.output(&["run", "trace_sni", "-t", "1", "-r", "runc", "-c", selection]);
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let text = said("not-there");
+    assert_eq!(text.matches(advice).count(), 1, "{text}");
+    let text = said(&name);
+    assert!(!text.contains(advice), "{text}");
+}

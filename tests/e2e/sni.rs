@@ -152,8 +152,36 @@ fn a_hostile_name_cannot_reach_the_terminal_raw() {
     let (client, _server) = support::connected("127.0.0.1");
     support::send(&client, &support::client_hello("\x1b[2Jevil\n.example"));
     let line = run.line();
-    assert!(line.starts_with(r"\x1b[2Jevil\n.example"), "{line:?}");
+    assert!(line.starts_with(r"\\x1b[2Jevil\\x0a.example"), "{line:?}");
     run.stop();
+}
+
+#[test]
+fn a_name_that_is_no_plain_one_is_marked_and_the_same_however_it_comes() {
+    let igx = Igx::new();
+    let own = std::process::id().to_string();
+    let mut run = igx.run(&["trace_sni", "--host", "-o", "json", "--pid", &own]);
+    let long = "l".repeat(300);
+    for (name, shown, status) in [
+        ("plain.odd.example", "plain.odd.example", "ok"),
+        ("sp ace.odd.example", r"sp\x20ace.odd.example", "escaped"),
+        ("a\0b.odd.example", r"a\x00b.odd.example", "escaped"),
+        ("192.0.2.77", "192.0.2.77", "ip"),
+        ("2001:db8::77", "2001:db8::77", "ip"),
+        (&long, &long[..255], "truncated"),
+    ] {
+        for parts in [1, 2] {
+            let hello = support::client_hello(name);
+            let (client, _server) = support::connected("127.0.0.1");
+            client.set_nodelay(true).unwrap();
+            hello.chunks(hello.len().div_ceil(parts)).for_each(|part| support::send(&client, part));
+            let event = run.event(|_| true);
+            assert_eq!((&event["name"], &event["name_status"]), (&shown.into(), &status.into()), "{parts}");
+            assert_eq!(event["segments"], parts);
+            assert_eq!(event["ech"], if parts == 1 { "unread" } else { "none" });
+        }
+    }
+    assert_eq!(run.stop(), Vec::<String>::new());
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn an_event_counts_its_segments() {
     assert!(tap.feed(&stream.part(0, &whole[..10])).is_empty());
     assert!(tap.feed(&stream.part(10, &whole[10..20])).is_empty());
     let events = tap.feed(&stream.part(20, &whole[20..]));
-    assert_eq!(events[0].codes(), [1, 0, 0, 0, 0, 3]);
+    assert_eq!(events[0].codes(), [1, 0, 2, 0, 0, 3]);
     assert_eq!(events[0].endpoints()[0].1, stream.port);
 }
 

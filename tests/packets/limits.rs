@@ -17,12 +17,12 @@ fn names_up_to_255_bytes() {
 }
 
 #[test]
-fn a_longer_name_is_counted_and_not_cut() {
+fn of_a_longer_name_the_guest_gets_a_byte_more_than_is_shown() {
     let tap = Tap::new();
     for len in [256, 257, 511, 512, 1000] {
-        assert!(tap.names(&frame::over_ipv4(&Hello::named(&vec![b'a'; len]).record())).is_empty());
+        assert_eq!(tap.names(&frame::over_ipv4(&Hello::named(&vec![b'a'; len]).record())), [[b'a'; 256]]);
     }
-    assert_eq!(tap.unread(Unread::NameTooLong), 5);
+    assert_eq!(tap.unread_all(), 0);
 }
 
 #[test]
@@ -33,16 +33,30 @@ fn a_name_keeps_its_control_bytes() {
 }
 
 #[test]
-fn a_zero_byte_anywhere_makes_a_name_none() {
+fn a_name_is_left_to_the_guest_unless_it_is_plain() {
     let tap = Tap::new();
-    for len in [1, 8, 20, 255] {
+    let is_left = |name: &[u8]| {
+        let events = tap.feed(&frame::over_ipv4(&Hello::named(name).record()));
+        assert_eq!(events.len(), 1, "{name:?}");
+        assert_eq!(events[0].name(), name);
+        events[0].is_unchecked()
+    };
+    for name in ["a", "example.org", "_a-1.EXAMPLE.org.", "1.2.3.4.example", "1-2", "!~", &"a".repeat(255)] {
+        assert!(!is_left(name.as_bytes()), "{name}");
+    }
+    for name in ["1.2.3.4", "::1", "[2001:db8::1]", "two words", "a\\b", "m\u{fc}ll.de", "\x7f", "seven.b\\"]
+    {
+        assert!(is_left(name.as_bytes()), "{name}");
+    }
+    for len in [1, 7, 8, 9, 20, 255] {
         for at in 0..len {
-            let mut name = vec![1; len];
-            name[at] = 0;
-            assert!(tap.names(&frame::over_ipv4(&Hello::named(&name).record())).is_empty());
+            for byte in [0, b' ', b'\\', b':', 0x7f, 0xff] {
+                let mut name = vec![b'a'; len];
+                name[at] = byte;
+                assert!(is_left(&name), "{byte} at {at} of {len}");
+            }
         }
     }
-    assert_eq!(tap.unread(Unread::Malformed), 1 + 8 + 20 + 255);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{
     filters, frame,
     hello::Hello,
-    tap::{NETNS, Tap},
+    tap::{NETNS, Tap, Unread},
 };
 
 fn once() -> Tap {
@@ -65,6 +65,25 @@ fn hellos_without_a_name_are_shown_on_request() {
         events.iter().map(|event| (event.name(), event.codes()[3])).collect::<Vec<_>>(),
         [(vec![], 1)]
     );
+    assert_eq!(tap.unread_all(), 0, "it was shown");
+}
+
+#[test]
+fn a_hello_without_a_name_is_counted_once_and_only_if_its_process_is_asked_for() {
+    let tap = Tap::with(|open| {
+        let params = open.maps.rodata_data.as_mut().unwrap();
+        params.all = false;
+        params.gadget_filter_by_mntns = true;
+    });
+    let hello = frame::over_ipv4(&Hello::default().record());
+    assert!(tap.feed(&hello).is_empty());
+    assert_eq!(tap.unread(Unread::NoName), 0, "of nobody");
+    tap.own(&filters::key(NETNS, filters::IPV4, frame::SERVER_PORT), &filters::owner());
+    tap.show_mntns(filters::MNTNS);
+    for _ in 0..2 {
+        assert!(tap.feed(&hello).is_empty());
+        assert_eq!(tap.unread(Unread::NoName), 1);
+    }
 }
 
 #[test]

@@ -16,7 +16,6 @@ pub(crate) const NETNS: u32 = 4_026_531_999;
 pub(crate) enum Unread {
     NoName = 2,
     Malformed = 3,
-    NameTooLong = 4,
     TooManyExtensions = 5,
     NotLoaded = 6,
     Evicted = 7,
@@ -26,6 +25,9 @@ pub(crate) enum Unread {
     TooLarge = 11,
     Encrypted = 12,
 }
+
+/// A name's status: its bytes follow, at most one more than is shown.
+const UNCHECKED: u8 = 6;
 
 /// Length of `struct event`.
 pub(crate) const EVENT_LEN: usize = 480;
@@ -78,7 +80,12 @@ impl Event {
     }
 
     pub(crate) fn name(&self) -> Vec<u8> {
-        self.text(80, 256)
+        if self.is_unchecked() { self.rest().to_vec() } else { self.text(80, 256) }
+    }
+
+    /// Whether the name is left to the guest.
+    pub(crate) fn is_unchecked(&self) -> bool {
+        self.codes()[3] == UNCHECKED
     }
 
     /// Address (16 bytes), port, protocol and IP version of the source, then of the destination.
@@ -170,13 +177,15 @@ impl Tap {
 
     /// The names that the program reads in a frame itself.
     pub(crate) fn names(&self, frame: &[u8]) -> Vec<Vec<u8>> {
-        self.feed(frame).iter().filter(|event| event.rest().is_empty()).map(Event::name).collect()
+        let is_read = |event: &&Event| event.rest().is_empty() || event.is_unchecked();
+        self.feed(frame).iter().filter(is_read).map(Event::name).collect()
     }
 
     /// The hellos that frames, one after the other, let the program gather.
     pub(crate) fn gathered(&self, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let events = frames.iter().flat_map(|frame| self.feed(frame));
-        events.map(|event| event.rest().to_vec()).filter(|rest| !rest.is_empty()).collect()
+        let gathered = events.filter(|event| !event.is_unchecked()).map(|event| event.rest().to_vec());
+        gathered.filter(|rest| !rest.is_empty()).collect()
     }
 
     /// How many hellos went unread so far for this reason.

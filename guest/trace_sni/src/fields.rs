@@ -1,7 +1,7 @@
 //! The fields of an event that a hello fills.
 
 use gadget_guest::{AsData, DataSource, Field, Result};
-use sni::{ClientHello, Ech, NameStatus, ja4};
+use sni::{ClientHello, Ech, NameStatus, ServerName, ja4};
 
 /// Numbers of `enum sni_name_status` in bpf/event.h.
 const OK: u8 = 0;
@@ -10,6 +10,8 @@ const TRUNCATED: u8 = 2;
 pub(crate) const MALFORMED: u8 = 3;
 const ESCAPED: u8 = 4;
 const IP: u8 = 5;
+/// The bytes of a name follow, not those of a hello.
+pub(crate) const UNCHECKED: u8 = 6;
 
 /// What a hello tells, on the data source `sni`.
 #[derive(Clone)]
@@ -34,9 +36,14 @@ impl Fields {
         })
     }
 
+    /// Fills in what is to be told of a name alone.
+    pub(crate) fn fill_name(&self, event: &impl AsData, name: ServerName<'_>) -> Result {
+        self.name.set(event, &name.text())?;
+        self.status.set(event, number(name.status()))
+    }
+
     pub(crate) fn fill(&self, event: &impl AsData, hello: &ClientHello<'_>, fingerprint: bool) -> Result {
-        self.name.set(event, &hello.server_name().text())?;
-        self.status.set(event, status(hello))?;
+        self.fill_name(event, hello.server_name())?;
         self.ech.set(event, u8::from(hello.ech() == Ech::Present))?;
         self.version.set(event, hello.version())?;
         if let Some(protocol) = hello.alpn() {
@@ -49,8 +56,8 @@ impl Fields {
     }
 }
 
-pub(crate) fn status(hello: &ClientHello<'_>) -> u8 {
-    match hello.name_status() {
+fn number(status: NameStatus) -> u8 {
+    match status {
         NameStatus::Ok => OK,
         NameStatus::None => NO_NAME,
         NameStatus::Truncated => TRUNCATED,

@@ -1,4 +1,5 @@
-//! The guest of trace_sni: reads the hellos that the eBPF program could only gather, and the datagrams of QUIC and DTLS.
+//! The guest of trace_sni: reads the hellos that the eBPF program could only gather, and the datagrams of QUIC and DTLS;
+//! and tells what is to be said of a name that is no plain one.
 //!
 //! Events that the program has finished come without bytes behind them, and pass. Those with bytes are filled in here.
 //! Datagrams come on a data source of their own, which nobody shows: what is found in them becomes an event of `sni`
@@ -11,7 +12,7 @@ mod shown;
 use std::{cell::RefCell, rc::Rc};
 
 use gadget_guest::{DataSource, Event, Field, Guest, Result, debug, host_is_igx, warn};
-use sni::record;
+use sni::{ServerName, record};
 
 use crate::{datagrams::Datagrams, fields::Fields};
 
@@ -50,7 +51,7 @@ impl Guest for TraceSni {
 
 gadget_guest::export!(TraceSni, without post_stop);
 
-/// Fills events of hellos that were gathered.
+/// Fills events of hellos that were gathered, and of names that are no plain ones.
 fn gathered(sni: &DataSource, unread: Rc<RefCell<Unread>>) -> Result {
     let bytes = sni.field::<Vec<u8>>("hello")?;
     let options = sni.field::<u16>("options")?;
@@ -60,6 +61,9 @@ fn gathered(sni: &DataSource, unread: Rc<RefCell<Unread>>) -> Result {
         let bytes = bytes.get(event)?;
         if bytes.is_empty() {
             return Ok(());
+        }
+        if fields.status.get(event)? == fields::UNCHECKED {
+            return fields.fill_name(event, ServerName(&bytes));
         }
         let options = options.get(event)?;
         match record::parse(&bytes, &mut joined) {

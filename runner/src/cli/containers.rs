@@ -64,6 +64,7 @@ pub(super) fn runtime_args() -> Vec<Arg> {
         Arg::new(flag)
             .long(flag)
             .value_name("PATH")
+            .value_parser(socket)
             .default_value(default)
             .help_heading(HEADING)
             .help(format!("Socket of {runtime}'s API"))
@@ -84,6 +85,22 @@ pub(super) fn runtime_args() -> Vec<Arg> {
     [runtimes].into_iter().chain(sockets).chain([namespace, protocol]).collect()
 }
 
+/// The absolute path of a socket, given as a path or as docker and gRPC write them: `unix:///run/x.sock`.
+///
+/// # Errors
+/// What is neither, in words.
+fn socket(text: &str) -> Result<String, String> {
+    let path = text.strip_prefix("unix:").map_or(text, |path| path.strip_prefix("//").unwrap_or(path));
+    if path.is_empty() {
+        return Err("it is empty: give the path of a Unix socket, such as /run/docker.sock".to_owned());
+    }
+    if let Some((scheme, _)) = path.split_once("://") {
+        return Err(format!("runtimes are not asked by {scheme}: give the path of a Unix socket"));
+    }
+    let path = std::path::absolute(path).map_err(|error| format!("no working directory: {error}"))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
 /// Which containers are meant.
 ///
 /// # Errors
@@ -102,7 +119,10 @@ pub(super) fn selector(matches: &ArgMatches) -> Result<Selector, SelectorError> 
 }
 
 /// Where runtimes are. What is given wins over the environment, and that over what is usual.
-pub(super) fn config(matches: &ArgMatches) -> Config {
+///
+/// # Errors
+/// A variable that does not name a socket.
+pub(super) fn config(matches: &ArgMatches) -> anyhow::Result<Config> {
     let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
     let is_given = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
     let runtimes: Vec<String> = text("runtimes")
@@ -115,20 +135,19 @@ pub(super) fn config(matches: &ArgMatches) -> Config {
     let usual = if ig::is_called() { IGS.to_owned() } else { RUNTIMES.join(",") };
     let demanded = is_given("runtimes") && text("runtimes") != usual;
     let mut explicit = if demanded { runtimes.clone() } else { Vec::new() };
-    let [docker_socket, containerd_socket, crio_socket, podman_socket] =
-        SOCKETS.map(|(flag, runtime, usual, variable)| {
-            let by_environment = std::env::var_os(variable).filter(|path| !path.is_empty());
-            match by_environment.filter(|_| !is_given(flag)) {
-                Some(path) => PathBuf::from(path),
-                None => {
-                    if is_given(flag) && text(flag) != usual {
-                        explicit.push(runtime.to_owned());
-                    }
-                    PathBuf::from(text(flag))
-                }
+    let mut paths = SOCKETS.map(|(flag, ..)| PathBuf::from(text(flag)));
+    for ((flag, runtime, usual, variable), path) in SOCKETS.into_iter().zip(&mut paths) {
+        if is_given(flag) {
+            if text(flag) != usual {
+                explicit.push(runtime.to_owned());
             }
-        });
-    Config {
+        } else if let Some(said) = std::env::var_os(variable).filter(|said| !said.is_empty()) {
+            let said = said.to_string_lossy();
+            *path = socket(&said).map_err(|error| anyhow::anyhow!("{variable}={said}: {error}"))?.into();
+        }
+    }
+    let [docker_socket, containerd_socket, crio_socket, podman_socket] = paths;
+    Ok(Config {
         runtimes,
         docker_socket,
         containerd_socket,
@@ -140,12 +159,15 @@ pub(super) fn config(matches: &ArgMatches) -> Config {
         host_root: host::root(),
         runtime_path: std::env::var_os("RUNTIME_PATH").filter(|path| !path.is_empty()).map(PathBuf::from),
         ..Config::default()
-    }
+    })
 }
 
 /// The same for a command that has nothing to do but to wait for the runtimes.
-pub(super) fn patient_config(matches: &ArgMatches) -> Config {
-    Config { patience: Duration::from_secs(3), ..config(matches) }
+///
+/// # Errors
+/// As [`config`].
+pub(super) fn patient_config(matches: &ArgMatches) -> anyhow::Result<Config> {
+    Ok(Config { patience: Duration::from_secs(3), ..config(matches)? })
 }
 
 #[cfg(test)]
@@ -161,14 +183,42 @@ mod tests {
 
     #[test]
     fn what_is_named_must_be_there() {
-        let config = config(&parse(&["--podman-socketpath", "/p", "-r", "docker, podman"]));
+        let config = config(&parse(&["--podman-socketpath", "/p", "-r", "docker, podman"])).unwrap();
         assert_eq!(config.runtimes, ["docker", "podman"]);
         assert_eq!(config.explicit, ["docker", "podman", "podman"]);
         assert_eq!(config.podman_socket, PathBuf::from("/p"));
         assert_eq!(config.protocol, Protocol::Internal);
-        assert!(super::config(&parse(&[])).explicit.is_empty());
+        assert!(super::config(&parse(&[])).unwrap().explicit.is_empty());
         let usual = ["-r", &RUNTIMES.join(","), "--docker-socketpath", "/run/docker.sock"];
-        assert!(super::config(&parse(&usual)).explicit.is_empty());
+        assert!(super::config(&parse(&usual)).unwrap().explicit.is_empty());
+    }
+
+    #[test]
+    fn sockets_are_paths_from_here_or_as_docker_writes_them() {
+        let here = std::env::current_dir().unwrap().join("docker.sock").display().to_string();
+        for text in ["docker.sock", "./docker.sock", "unix:docker.sock", &here] {
+            assert_eq!(socket(text).unwrap(), here, "{text}");
+        }
+        for text in ["unix:///run/docker.sock", "unix:/run/docker.sock", "/run//docker.sock"] {
+            assert_eq!(socket(text).unwrap(), "/run/docker.sock", "{text}");
+        }
+        assert!(socket("").unwrap_err().starts_with("it is empty: "));
+        assert!(socket("unix://").unwrap_err().starts_with("it is empty: "));
+        assert!(socket("tcp://localhost:2375").unwrap_err().contains("not asked by tcp"));
+        for (flag, ..) in SOCKETS {
+            let command = Command::new("x").no_binary_name(true).args(runtime_args());
+            let error = command.try_get_matches_from([&format!("--{flag}"), ""]).unwrap_err().to_string();
+            assert!(error.contains("it is empty: give the path"), "{error}");
+        }
+        let given = parse(&[
+            "--docker-socketpath",
+            "unix://d.sock",
+            "--crio-socketpath",
+            "unix:///run/crio/crio.sock",
+        ]);
+        let config = config(&given).unwrap();
+        assert_eq!(config.docker_socket, std::env::current_dir().unwrap().join("d.sock"));
+        assert_eq!(config.explicit, ["docker"]);
     }
 
     #[test]
@@ -176,7 +226,7 @@ mod tests {
         for flag in
             ["-c", "--containername", "--runtime-containername", "--containerimage-id", "--k8s-podname"]
         {
-            assert!(!selector(&parse(&[flag, "x"])).unwrap().is_empty(), "{flag}");
+            assert!(!selector(&parse(&[flag, "abcd"])).unwrap().is_empty(), "{flag}");
         }
         assert!(selector(&parse(&["--k8s-selector", "app"])).is_err());
         assert!(selector(&parse(&[])).unwrap().is_empty());

@@ -33,7 +33,7 @@ use super::process::Process;
 use super::runtime::{Details, Runtimes, Start};
 use super::table::Table;
 use super::watchdog::Watchdog;
-use super::{host, namespace};
+use super::{Container, host, namespace};
 
 mod bundle;
 mod groups;
@@ -114,8 +114,16 @@ impl Hold {
         let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let groups = Groups { runtimes, folders, stop: Arc::clone(&stop), watchdog };
         let host_mntns = host::mntns().map_err(io::Error::other)?;
-        let starts =
-            Starts { pending: Vec::new(), host_mntns, host_netns, table, orders, runtimes: names, unheld };
+        let starts = Starts {
+            only: config.containerd_namespace.clone(),
+            pending: Vec::new(),
+            host_mntns,
+            host_netns,
+            table,
+            orders,
+            runtimes: names,
+            unheld,
+        };
         let thread = thread::Builder::new().name("hold".to_owned()).spawn(move || {
             if let Err(error) = groups.run(starts) {
                 // Both groups close now, and the kernel lets go of whatever they held.
@@ -154,6 +162,8 @@ struct Pending {
     id: String,
     /// The runtime's name when it cannot be asked.
     runtime: &'static str,
+    /// containerd's namespace for it, if that is known.
+    namespace: Option<String>,
     /// The bundle's folder; empty where the caller does not say it.
     place: PathBuf,
     /// Whose file with the process' number will be read, where the caller says it.
@@ -180,6 +190,8 @@ impl Pending {
 
 /// The starts under way.
 struct Starts {
+    /// Only this one of containerd's namespaces is of interest; all where it is empty.
+    only: String,
     pending: Vec<Pending>,
     host_mntns: u64,
     host_netns: u32,
@@ -193,9 +205,19 @@ impl Starts {
     /// A runtime is about to be executed: if it creates a container, its second hold is prepared.
     fn executed(&mut self, groups: &Groups, held: &Held<'_>) {
         let Some(pid) = held.pid() else { return };
+        let is_ours = |runtime: &str, namespace: &Option<String>| {
+            let is_other = |namespace: &String| *namespace != self.only;
+            runtime != "containerd" || self.only.is_empty() || !namespace.as_ref().is_some_and(is_other)
+        };
         if let Some(state) = State::of_caller(pid) {
+            if !is_ours(state.runtime, &state.namespace) {
+                return;
+            }
             self.becomes_first(groups, state);
         } else if let Some(bundle) = Bundle::of_caller(pid) {
+            if !is_ours(bundle.runtime, &bundle.namespace) {
+                return;
+            }
             self.creates(groups, bundle);
         }
     }
@@ -207,8 +229,12 @@ impl Starts {
             return;
         }
         // The runtime is executed for much else: to start, to execute in, to kill, to delete.
-        let known = self.table.get(&bundle.id);
-        if known.is_some_and(|known| namespace::mntns(known.pid).is_ok_and(|mntns| mntns == known.mntns)) {
+        // Another of containerd's namespaces may have the same identifier.
+        let is_it = |known: &Arc<Container>| {
+            (known.bundle.is_empty() || Path::new(&*known.bundle) == bundle.place)
+                && namespace::mntns(known.pid).is_ok_and(|mntns| mntns == known.mntns)
+        };
+        if self.table.with_id(&bundle.id).iter().any(is_it) {
             return;
         }
         if self.is_full(&bundle.id) {
@@ -222,7 +248,8 @@ impl Starts {
         }
         tracing::debug!(id = %bundle.id, folder = %bundle.path.display(), "container is being created");
         let place = bundle.place.clone();
-        self.expect(bundle.id.clone(), bundle.runtime, place, Some(bundle), None);
+        let start = Start { id: bundle.id.clone(), bundle: place, namespace: bundle.namespace.clone() };
+        self.expect(start, bundle.runtime, Some(bundle), None);
     }
 
     /// The runtime executes itself as a container's first process.
@@ -241,9 +268,18 @@ impl Starts {
             tracing::debug!(id = %state.id, "cannot watch the folder of its state: {error}");
             return;
         }
-        match self.pending.iter_mut().find(|pending| pending.id == state.id && pending.state.is_none()) {
+        let is_same = |pending: &&mut Pending| {
+            let names = (&pending.namespace, &state.namespace);
+            let is_other = matches!(names, (Some(one), Some(other)) if one != other);
+            pending.id == state.id && pending.state.is_none() && !is_other
+        };
+        match self.pending.iter_mut().find(is_same) {
             Some(pending) => pending.state = Some(state),
-            None => self.expect(state.id.clone(), state.runtime, PathBuf::new(), None, Some(state)),
+            None => {
+                let namespace = state.namespace.clone();
+                let start = Start { id: state.id.clone(), bundle: PathBuf::new(), namespace };
+                self.expect(start, state.runtime, None, Some(state));
+            }
         }
     }
 
@@ -259,17 +295,11 @@ impl Starts {
         full
     }
 
-    /// `place` is the bundle's folder, empty where the caller does not say it.
-    fn expect(
-        &mut self,
-        id: String,
-        runtime: &'static str,
-        place: PathBuf,
-        bundle: Option<Bundle>,
-        state: Option<State>,
-    ) {
-        let answer = self.runtimes.ask(Start { id: id.clone(), bundle: place.clone() });
-        self.pending.push(Pending { id, runtime, place, bundle, state, since: Instant::now(), answer });
+    fn expect(&mut self, start: Start, runtime: &'static str, bundle: Option<Bundle>, state: Option<State>) {
+        let answer = self.runtimes.ask(start.clone());
+        let Start { id, bundle: place, namespace } = start;
+        let since = Instant::now();
+        self.pending.push(Pending { id, runtime, namespace, place, bundle, state, since, answer });
     }
 
     /// A file in a marked folder is about to be read: if it is the one with the process' number, the container is

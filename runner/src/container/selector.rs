@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 
 use super::Container;
 
-/// How many characters of an image's identifier or digest are compared, as short identifiers are shown.
+/// The most digits of an image's identifier or digest that are compared, as short identifiers are shown.
 const SHORT_HASH: usize = 12;
+/// The fewest that are worth comparing.
+const SHORTEST_HASH: usize = 4;
 
 /// The texts of the flags a [`Selector`] is parsed from; an empty one sets no condition.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filters<'a> {
     /// Container names as the runtime has them.
     pub container_name: &'a str,
-    /// Image digests, with or without algorithm, at least their first 12 digits.
+    /// Image digests, with or without algorithm, at least their first 4 digits.
     pub image_digest: &'a str,
     /// Image identifiers, likewise.
     pub image_id: &'a str,
@@ -28,20 +30,26 @@ pub struct Filters<'a> {
     pub k8s_labels: &'a str,
 }
 
-/// A label selector that cannot be read.
+/// A selector that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectorError {
     /// An entry is no `key=value`.
     #[error("label selector {0:?} is not key=value: write it like app=web,tier=!db")]
     Label(String),
+    /// An image's identifier or digest is none.
+    #[error(
+        "image selector {0:?} is no identifier or digest: give at least the first {SHORTEST_HASH} hexadecimal \
+         digits of one, as list-containers shows it"
+    )]
+    Hash(String),
 }
 
 /// Says of a container whether it was asked for. The default selects all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selector {
     container_name: Names,
-    image_digest: Names,
-    image_id: Names,
+    image_digest: Hashes,
+    image_id: Hashes,
     k8s_namespace: Names,
     k8s_pod_name: Names,
     k8s_container_name: Names,
@@ -52,12 +60,13 @@ impl Selector {
     /// Parses the flags' texts.
     ///
     /// # Errors
-    /// [`SelectorError::Label`] if a label entry has not exactly one `=`.
+    /// [`SelectorError::Label`] if a label entry has not exactly one `=`, [`SelectorError::Hash`] if an image's
+    /// identifier or digest is not at least four hexadecimal digits.
     pub fn parse(filters: &Filters<'_>) -> Result<Self, SelectorError> {
         Ok(Self {
             container_name: Names::parse(filters.container_name),
-            image_digest: Names::parse_hashes(filters.image_digest),
-            image_id: Names::parse_hashes(filters.image_id),
+            image_digest: Hashes::parse(filters.image_digest)?,
+            image_id: Hashes::parse(filters.image_id)?,
             k8s_namespace: Names::parse(filters.k8s_namespace),
             k8s_pod_name: Names::parse(filters.k8s_pod_name),
             k8s_container_name: Names::parse(filters.k8s_container_name),
@@ -75,8 +84,8 @@ impl Selector {
     #[must_use]
     pub fn matches(&self, container: &Container) -> bool {
         self.container_name.matches(&container.name)
-            && self.image_digest.matches(short_hash(&container.image_digest))
-            && self.image_id.matches(short_hash(&container.image_id))
+            && self.image_digest.matches(&container.image_digest)
+            && self.image_id.matches(&container.image_id)
             && self.k8s_namespace.matches(&container.k8s.namespace)
             && self.k8s_pod_name.matches(&container.k8s.pod_name)
             && self.k8s_container_name.matches(&container.k8s.container_name)
@@ -104,17 +113,35 @@ impl Names {
         names
     }
 
-    fn parse_hashes(text: &str) -> Self {
-        let mut names = Self::parse(text);
-        for name in names.included.iter_mut().chain(&mut names.excluded) {
-            *name = short_hash(name).to_owned();
-        }
-        names
+    fn matches(&self, name: &str) -> bool {
+        self.matches_by(|other| other == name)
     }
 
-    fn matches(&self, name: &str) -> bool {
-        (self.included.is_empty() || self.included.iter().any(|other| other == name))
-            && !self.excluded.iter().any(|other| other == name)
+    fn matches_by(&self, is_it: impl Fn(&String) -> bool) -> bool {
+        (self.included.is_empty() || self.included.iter().any(&is_it)) && !self.excluded.iter().any(is_it)
+    }
+}
+
+/// One list of hashes, each by its first digits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Hashes(Names);
+
+impl Hashes {
+    fn parse(text: &str) -> Result<Self, SelectorError> {
+        let mut names = Names::parse(text);
+        for name in names.included.iter_mut().chain(&mut names.excluded) {
+            let digits = short_hash(name).to_ascii_lowercase();
+            if digits.len() < SHORTEST_HASH || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(SelectorError::Hash(name.clone()));
+            }
+            *name = digits;
+        }
+        Ok(Self(names))
+    }
+
+    fn matches(&self, hash: &str) -> bool {
+        let digits = short_hash(hash);
+        self.0.matches_by(|wanted| digits.starts_with(wanted.as_str()))
     }
 }
 
@@ -194,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_compare_by_their_first_twelve_digits() {
+    fn digests_compare_by_their_first_digits_up_to_twelve() {
         let digest = |wanted| {
             selects(Filters { image_digest: wanted, ..Filters::default() }, |container| {
                 container.image_digest = "sha256:0123456789abcdef".into();
@@ -204,8 +231,16 @@ mod tests {
         assert!(digest("0123456789abcdef"));
         assert!(digest("0123456789ab"));
         assert!(!digest("0123456789ac"));
-        assert!(!digest("01234"));
-        assert!(!digest("!sha256:0123456789ab"));
+        assert!(digest("0123456789abffff"));
+        assert!(digest("01234") && digest("sha256:0123,ffff") && digest("0123456789AB"));
+        assert!(!digest("01235"));
+        assert!(!digest("!sha256:0123456789ab") && !digest("!0123"));
+        assert!(digest("!01235"));
+        for bad in ["012", "!012", "sha256:", "nginx", "web:latest"] {
+            let filters = Filters { image_id: bad, ..Filters::default() };
+            let error = SelectorError::Hash(bad.trim_start_matches('!').to_owned());
+            assert_eq!(Selector::parse(&filters), Err(error));
+        }
     }
 
     #[test]

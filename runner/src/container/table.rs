@@ -140,9 +140,9 @@ impl Table {
         all
     }
 
-    /// A running container `id`.
-    pub(super) fn get(&self, id: &str) -> Option<Arc<Container>> {
-        self.read(|state| state.live.with_id(id).next().cloned())
+    /// The running containers `id`: more than one if several of containerd's namespaces have it.
+    pub(super) fn with_id(&self, id: &str) -> Vec<Arc<Container>> {
+        self.read(|state| state.live.with_id(id).cloned().collect())
     }
 
     pub(super) fn epoch(&self) -> u64 {

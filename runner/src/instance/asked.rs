@@ -28,7 +28,9 @@ impl Options {
         let texts = self.display.fields.iter().chain([&self.arrays.sort]);
         let texts = texts.chain(self.filters.values()).chain(self.expressions.values());
         let is_part = |character: char| character.is_alphanumeric() || "_.".contains(character);
-        texts.flat_map(|text| text.split(|character| !is_part(character))).any(|word| word == field)
+        texts
+            .flat_map(|text| text.split(|character| !is_part(character)))
+            .any(|word| word.eq_ignore_ascii_case(field))
     }
 }
 
@@ -65,6 +67,7 @@ datasources:
         assert_eq!(params(|_| {}), on(&[]));
         assert_eq!(params(|options| options.display.fields = Some("name,+alpn".into())), on(&["details"]));
         assert_eq!(params(|options| options.filters = text("alpn!=h2")), on(&["details"]));
+        assert_eq!(params(|options| options.display.fields = Some("ALPN".into())), on(&["details"]));
         assert_eq!(
             params(|options| options.expressions = text("proc.cost>1&&alpn=='h2'")),
             on(&["costly", "details"])

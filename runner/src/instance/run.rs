@@ -171,6 +171,8 @@ pub enum Notice<'a> {
     Running,
     /// Something that the user should know, one line.
     Warning(&'a str),
+    /// What a person may wonder about, though all is as it was asked for, one line.
+    Advice(&'a str),
 }
 
 /// Runs `gadget` until the time is up, `stop` becomes readable, or `out` is closed by its reader.
@@ -256,8 +258,15 @@ pub fn run(
         notice(Notice::Warning(&line));
     }
     let narrowed = !options.host && command.is_none() && pipelines.of_containers;
-    if narrowed && collection.list().is_empty() {
-        notice(Notice::Warning("no containers found: add --host to see this host's processes"));
+    if narrowed {
+        let found = collection.list();
+        if found.is_empty() {
+            notice(Notice::Warning("no containers found: add --host to see this host's processes"));
+        } else if !found.iter().any(|container| options.selector.matches(container)) {
+            notice(Notice::Advice(
+                "no container matches the selection yet: those that start later are shown",
+            ));
+        }
     }
 
     let map = |name: &str| loaded.map(name)?.ok_or_else(|| ebpf::Error::NoMap(name.to_owned()));

@@ -93,7 +93,7 @@ pub(super) fn run(
         nix::unistd::geteuid().is_root(),
         "igx must be root to look into containers: try 'sudo igx list-containers'"
     );
-    let config = containers::patient_config(matches);
+    let config = containers::patient_config(matches)?;
     if !matches.get_flag("watch") {
         let collection = Collection::start(&Config { hold: false, ..config })?;
         say(&collection);

@@ -185,7 +185,7 @@ fn row(cells: &[String], widths: &[usize], may_cut: bool) -> String {
         if may_cut {
             cut(&mut cell, *width);
         }
-        let pad = (width + GAP).saturating_sub(cell.width());
+        let pad = width.saturating_sub(cell.width()) + GAP;
         let _ = write!(text, "{cell}{:pad$}", "");
     }
     text.truncate(text.trim_end().len());
@@ -232,6 +232,18 @@ mod tests {
         RUNTIME     NAME  ID            PID   IMAGE  NAMESPACE  POD
         containerd  web   0123456789ab  4242  web:1  prod       web-0
         ");
+    }
+
+    #[test]
+    fn what_is_wider_than_its_column_is_apart_from_the_next() {
+        let container = std::sync::Arc::new(container("web", "web:1"));
+        let line = Table::stream_row(
+            &Columns::default(),
+            &Change { event: "CREATED", at: std::time::UNIX_EPOCH, container },
+            None,
+        );
+        let id = "0123456789abcdef".repeat(4);
+        assert!(line.contains(&format!(" {id}  4242 ")), "{line}");
     }
 
     #[test]

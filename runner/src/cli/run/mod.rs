@@ -189,7 +189,7 @@ fn start(
         times: text("timestamp-format").and_then(|name| Times::named(&name)),
         count: matches.get_one::<u64>("count").copied(),
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
-        containers: containers::config(matches),
+        containers: containers::config(matches)?,
         cache,
         watched,
         ..Options::default()
@@ -199,9 +199,11 @@ fn start(
     let quiet = matches.get_flag("quiet");
     let mut notice = |notice: Notice<'_>| match notice {
         Notice::Running => tracing::debug!("{RUNNING}"),
-        Notice::Warning(_) if quiet => {}
+        Notice::Warning(_) | Notice::Advice(_) if quiet => {}
+        // What `ig` says stays as upstream's users know it.
+        Notice::Advice(line) if ig::is_called() => tracing::debug!("{line}"),
         Notice::Warning(line) if ig::is_called() => tracing::warn!("{line}"),
-        Notice::Warning(line) => eprintln!("{line}"),
+        Notice::Warning(line) | Notice::Advice(line) => eprintln!("{line}"),
     };
     let deadline = options.timeout.and_then(|time| Instant::now().checked_add(time));
     let patient = Patient::open(&io::stdout(), stop, deadline);

@@ -23,6 +23,8 @@ pub(super) struct Bundle {
     pub(super) id: String,
     /// The runtime's name when it cannot be asked.
     pub(super) runtime: &'static str,
+    /// containerd's namespace for it.
+    pub(super) namespace: Option<String>,
     /// The folder with the configuration.
     pub(super) place: PathBuf,
     /// The folder in which the file with the process' number will be.
@@ -64,7 +66,8 @@ impl Bundle {
         let id = id_of(&bundle)?.to_owned();
         let path = path_of(folder.as_fd())?;
         let runtime = runtime_of(&bundle);
-        Some(Self { id, runtime, place: bundle, folder, path, pid_file: pid_file.to_owned() })
+        let namespace = namespace_of(&bundle).map(str::to_owned);
+        Some(Self { id, runtime, namespace, place: bundle, folder, path, pid_file: pid_file.to_owned() })
     }
 
     /// Whether both are the same start: a restart makes the folder anew, under the same name.
@@ -173,12 +176,18 @@ fn id_of(bundle: &Path) -> Option<&str> {
 
 /// containerd keeps its bundles in a folder for each of its namespaces; docker's is `moby`.
 fn runtime_of(bundle: &Path) -> &'static str {
-    let mut folders = bundle.ancestors().skip(1).filter_map(Path::file_name);
-    match (folders.next(), folders.next()) {
-        (Some(namespace), _) if namespace == "moby" => "docker",
-        (_, Some(plugin)) if plugin.as_bytes().starts_with(b"io.containerd.runtime") => "containerd",
+    match (namespace_of(bundle), bundle.parent().and_then(Path::file_name)) {
+        (_, Some(folder)) if folder == "moby" => "docker",
+        (Some(_), _) => "containerd",
         _ => "unknown",
     }
+}
+
+/// containerd's namespace for the container of a bundle, if it is one of containerd's.
+fn namespace_of(bundle: &Path) -> Option<&str> {
+    let folder = bundle.parent()?;
+    let plugin = folder.parent()?.file_name()?;
+    plugin.as_bytes().starts_with(b"io.containerd.runtime").then_some(folder.file_name()?.to_str()?)
 }
 
 #[cfg(test)]
@@ -238,6 +247,10 @@ mod tests {
         assert_eq!(runtime("/run/io.containerd.runtime.v2.task/moby/1"), "docker");
         assert_eq!(runtime("/run/io.containerd.runtime.v2.task/k8s.io/1"), "containerd");
         assert_eq!(runtime("/home/me/bundle"), "unknown");
+        let namespace = |path| namespace_of(Path::new(path));
+        assert_eq!(namespace("/run/io.containerd.runtime.v2.task/k8s.io/1"), Some("k8s.io"));
+        assert_eq!(namespace("/home/me/bundle"), None);
+        assert_eq!(namespace("/"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Whoever executes itself so has the fifo among its open files, which says the folder and the identifier whatever the
 //! command line was.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -31,6 +32,8 @@ pub(super) struct State {
     pub(super) id: String,
     /// The runtime's name when it cannot be asked.
     pub(super) runtime: &'static str,
+    /// containerd's namespace for it.
+    pub(super) namespace: Option<String>,
     folder: File,
     fifo: File,
     path: PathBuf,
@@ -42,7 +45,7 @@ impl State {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         files.take(MAX_FILES).flatten().find_map(|entry| {
             let fifo_path = fs::read_link(entry.path()).ok()?;
-            let (id, runtime) = named_by(&fifo_path)?;
+            let (id, runtime, namespace) = named_by(&fifo_path)?;
             let named = format!("/proc/{pid}/root{}", fifo_path.parent()?.display());
             let folder = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(named).ok()?;
             let path = super::bundle::path_of(std::os::fd::AsFd::as_fd(&folder))?;
@@ -55,7 +58,8 @@ impl State {
             if (present.dev(), present.ino()) != (opened.dev(), opened.ino()) {
                 return None;
             }
-            Some(Self { id: id.to_owned(), runtime, folder, fifo, path })
+            let namespace = namespace.map(str::to_owned);
+            Some(Self { id: id.to_owned(), runtime, namespace, folder, fifo, path })
         })
     }
 
@@ -112,8 +116,8 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The container and the runtime that a fifo's path names.
-fn named_by(path: &Path) -> Option<(&str, &'static str)> {
+/// The container, the runtime, and containerd's namespace that a fifo's path names.
+fn named_by(path: &Path) -> Option<(&str, &'static str, Option<&str>)> {
     if path.file_name()? != FIFO {
         return None;
     }
@@ -129,7 +133,8 @@ fn named_by(path: &Path) -> Option<(&str, &'static str)> {
     } else {
         "runc"
     };
-    Some((id, runtime))
+    let namespace = namespace.filter(|_| matches!(runtime, "docker" | "containerd"));
+    Some((id, runtime, namespace.and_then(OsStr::to_str)))
 }
 
 #[cfg(test)]
@@ -139,10 +144,16 @@ mod tests {
     #[test]
     fn the_state_folder_names_container_and_runtime() {
         let of = |path| named_by(Path::new(path));
-        assert_eq!(of("/run/runc/web/exec.fifo"), Some(("web", "runc")));
-        assert_eq!(of("/run/crun/web/exec.fifo"), Some(("web", "crun")));
-        assert_eq!(of("/run/docker/runtime-runc/moby/0a1b/exec.fifo"), Some(("0a1b", "docker")));
-        assert_eq!(of("/run/containerd/runc/k8s.io/0a1b/exec.fifo"), Some(("0a1b", "containerd")));
+        assert_eq!(of("/run/runc/web/exec.fifo"), Some(("web", "runc", None)));
+        assert_eq!(of("/run/crun/web/exec.fifo"), Some(("web", "crun", None)));
+        assert_eq!(
+            of("/run/docker/runtime-runc/moby/0a1b/exec.fifo"),
+            Some(("0a1b", "docker", Some("moby")))
+        );
+        assert_eq!(
+            of("/run/containerd/runc/k8s.io/0a1b/exec.fifo"),
+            Some(("0a1b", "containerd", Some("k8s.io")))
+        );
         assert_eq!(of("/run/runc/with space/exec.fifo"), None);
         assert_eq!(of("/run/runc/web/state.json"), None);
         assert_eq!(of("exec.fifo"), None);

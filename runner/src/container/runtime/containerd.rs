@@ -75,10 +75,17 @@ impl Containerd {
         Ok(all)
     }
 
-    /// The container `id` of any namespace, whether it runs or not.
-    async fn find(&self, id: &str) -> Result<Option<Details>, Failure> {
+    /// The container that starts, whether it runs or not; of any namespace where its own is not known.
+    async fn find(&self, Start { id, namespace, .. }: &Start) -> Result<Option<Details>, Failure> {
+        if namespace.as_deref() == Some(DOCKER) {
+            return Ok(None);
+        }
         let channel = self.connect().await?;
-        for name in self.namespaces(&channel).await? {
+        let namespaces = match namespace {
+            Some(name) => vec![name.clone()],
+            None => self.namespaces(&channel).await?,
+        };
+        for name in namespaces {
             let namespace = Namespace { channel: &channel, name: &name, ids: &self.ids };
             if let Some(container) = namespace.container(id).await? {
                 return namespace.tell(container).await.map(Some);
@@ -103,7 +110,7 @@ impl Runtime for Containerd {
     }
 
     fn starting<'a>(&'a self, start: &'a Start) -> Answer<'a, Option<Details>> {
-        Box::pin(self.find(&start.id))
+        Box::pin(self.find(start))
     }
 
     fn details<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Details>> {

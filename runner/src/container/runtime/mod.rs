@@ -22,6 +22,7 @@ mod http;
 mod kubernetes;
 mod notify;
 mod oci;
+mod peer;
 mod places;
 mod podman;
 mod storage;
@@ -143,11 +144,17 @@ struct Place {
     name: &'static str,
     path: PathBuf,
     runtime: Box<dyn Runtime>,
+    /// Where else its containers are written down, for as long as it does not tell of them.
+    states: Option<Box<Self>>,
 }
 
 impl Place {
     fn new(name: &'static str, path: &Path, runtime: impl Runtime + 'static) -> Self {
-        Self { name, path: path.to_owned(), runtime: Box::new(runtime) }
+        Self { name, path: path.to_owned(), runtime: Box::new(runtime), states: None }
+    }
+
+    fn or_states(self, states: Self) -> Self {
+        Self { states: Some(Box::new(states)), ..self }
     }
 }
 

@@ -12,7 +12,6 @@ use nix::sys::inotify::{AddWatchFlags, InotifyEvent, WatchDescriptor};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::super::collection::under;
 use super::kubernetes;
 use super::notify::Notify;
 use super::{Answer, Change, Changes, Details, Runtime, Start, files, storage};
@@ -30,17 +29,27 @@ pub(super) struct Oci {
     patterns: Vec<PathBuf>,
     /// Which runtimes' containers are told; the others have somebody else to tell of them.
     told: Vec<String>,
+    /// The daemon whose folders these are, and who made all that is in them.
+    daemon: Option<&'static str>,
     /// Where the host's file system is: states call bundles by their paths there.
     host_root: PathBuf,
 }
 
 impl Oci {
     pub(super) fn new(patterns: Vec<PathBuf>, told: Vec<String>, host_root: &Path) -> Self {
-        Self { patterns, told, host_root: host_root.to_owned() }
+        Self { patterns, told, daemon: None, host_root: host_root.to_owned() }
+    }
+
+    /// The folders of one daemon.
+    pub(super) fn of_daemon(name: &'static str, pattern: PathBuf, host_root: &Path) -> Self {
+        let told = vec![name.to_owned()];
+        Self { daemon: Some(name), ..Self::new(vec![pattern], told, host_root) }
     }
 
     fn state(&self, folder: &Path) -> Option<Details> {
-        state(folder, &self.host_root).filter(|details| self.is_told(details))
+        let details = state(folder, &self.host_root)?;
+        let runtime = self.daemon.unwrap_or(details.runtime);
+        Some(Details { runtime, ..details }).filter(|details| self.is_told(details))
     }
 
     fn roots(&self) -> Vec<PathBuf> {
@@ -60,7 +69,9 @@ impl Runtime for Oci {
     }
 
     fn starting<'a>(&'a self, start: &'a Start) -> Answer<'a, Option<Details>> {
-        let found = storage::find(&under(&self.host_root, &start.bundle))
+        // A daemon's containers are in no storage folder.
+        let find = || storage::find(&self.host_root, &start.bundle);
+        let found = (self.daemon.is_none().then(find).flatten())
             .filter(|details| details.id == start.id && self.is_told(details));
         Box::pin(async { Ok(found) })
     }
@@ -170,8 +181,7 @@ impl Told {
     fn into_details(self, id: &str, host_root: &Path) -> Option<Details> {
         let pid = Some(self.pid).filter(|pid| *pid != 0)?;
         // The storage may be another user's than the state, and then its word counts no more than that user's.
-        let stored =
-            storage::find(&under(host_root, Path::new(&self.bundle))).filter(|stored| stored.id == id);
+        let stored = storage::find(host_root, Path::new(&self.bundle)).filter(|stored| stored.id == id);
         let mut details = stored.unwrap_or_else(|| Details {
             id: id.to_owned(),
             runtime: self.manager(),

@@ -17,9 +17,11 @@ use super::podman::Podman;
 /// Where runc and crun keep their states; a `*` is any one folder.
 const STATES: [&str; 5] =
     ["/run/runc", "/run/crun", "/run/user/*/runc", "/run/user/*/crun", "/run/crio/runc"];
-/// Where they keep those of daemons, which are asked for the names as long as there are sockets to ask at.
-const STATES_OF_CONTAINERD: &str = "/run/containerd/runc/*";
-const STATES_OF_DOCKER: &str = "/run/docker/runtime-runc/*";
+/// Where they keep those of daemons, a folder for each of containerd's namespaces: read while a daemon does not tell.
+const STATES_OF_CONTAINERD: &str = "/run/containerd/runc";
+const STATES_OF_DOCKER: &str = "/run/docker/runtime-runc";
+/// The namespace whose containers containerd tells by the Container Runtime Interface.
+const NAMESPACE_OF_CRI: &str = "k8s.io";
 
 /// The places that `config` allows.
 pub(super) fn places(config: &Config) -> Vec<Place> {
@@ -37,28 +39,29 @@ pub(super) fn places(config: &Config) -> Vec<Place> {
     let mut told: Vec<String> =
         ["runc", "crun"].map(str::to_owned).into_iter().filter(|_| is_on("runc")).collect();
 
+    let states_of = |name, folder: &str, namespace: &str| {
+        let folder = root(Path::new(folder));
+        let namespace = if namespace.is_empty() { "*" } else { namespace };
+        Place::new(name, &folder, Oci::of_daemon(name, folder.join(namespace), &config.host_root))
+    };
     let docker = root(&config.docker_socket);
     if is_on("docker") {
-        if !docker.exists() {
-            states.push(root(Path::new(STATES_OF_DOCKER)));
-            told.push("docker".to_owned());
-        }
-        places.push(match is_cri {
+        let place = match is_cri {
             true => Place::new("docker", &docker, Cri::new(docker.clone(), "docker")),
             false => Place::new("docker", &docker, Docker::new(docker.clone())),
-        });
+        };
+        places.push(place.or_states(states_of("docker", STATES_OF_DOCKER, "")));
     }
     let containerd = root(&config.containerd_socket);
     if is_on("containerd") {
-        if !containerd.exists() {
-            states.push(root(Path::new(STATES_OF_CONTAINERD)));
-            told.push("containerd".to_owned());
-        }
         let namespace = config.containerd_namespace.clone();
-        places.push(match is_cri {
+        let states =
+            states_of("containerd", STATES_OF_CONTAINERD, if is_cri { NAMESPACE_OF_CRI } else { &namespace });
+        let place = match is_cri {
             true => Place::new("containerd", &containerd, Cri::new(containerd.clone(), "containerd")),
             false => Place::new("containerd", &containerd, Containerd::new(containerd.clone(), namespace)),
-        });
+        };
+        places.push(place.or_states(states));
     }
     let crio = root(&config.crio_socket);
     if is_on("cri-o") {

@@ -7,20 +7,20 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::super::collection::Config;
 use super::super::keeper::Orders;
 use super::http::Failure;
+use super::peer::{Peer, Peers};
 use super::places::{Rootless, places};
 use super::{Change, Details, Place};
 
@@ -33,15 +33,15 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// How often a question about one container is asked again if it fails.
 const ATTEMPTS: u32 = 4;
-/// Questions to one runtime at the same time.
-const AT_ONCE: usize = 16;
 
 /// A container whose start is held.
 #[derive(Debug, Clone)]
 pub(in crate::container) struct Start {
     pub(in crate::container) id: String,
-    /// Its bundle's folder.
+    /// Its bundle's folder; empty where the caller does not say it.
     pub(in crate::container) bundle: PathBuf,
+    /// containerd's namespace for it, if that is known.
+    pub(in crate::container) namespace: Option<String>,
 }
 
 struct Question {
@@ -70,7 +70,7 @@ impl Runtimes {
         let mut found = places(config);
         found.extend(rootless.iter_mut().flat_map(Rootless::find));
         let peers = Peers::default();
-        let talk = Talk { orders, peers: peers.clone() };
+        let talk = Talk { orders, peers: peers.clone(), patience: config.patience };
         let thread = thread::Builder::new().name("runtimes".to_owned()).spawn(move || {
             runtime.block_on(talk.run(found, rootless, inbox, listed));
             // Tasks are dropped, not waited for.
@@ -91,25 +91,7 @@ impl Runtimes {
 
     /// What is wrong with runtimes that are there, but have not told what runs. Each is said only here then.
     pub(in crate::container) fn complaints(&self) -> Vec<String> {
-        let peers = self.peers.all();
-        peers.iter().for_each(|peer| peer.speaks.store(true, Ordering::Relaxed));
-        let unheard =
-            peers.iter().filter(|peer| !peer.listed.load(Ordering::Relaxed) && peer.place.path.exists());
-        unheard
-            .filter(|peer| !peer.said.swap(true, Ordering::Relaxed))
-            .map(|peer| {
-                let why = peer.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                match why {
-                    Some(why) => {
-                        format!("{}: {why}: its containers are shown by id until it does better", peer.place)
-                    }
-                    None => format!(
-                        "{} does not answer: its containers are shown by id until it does",
-                        peer.place
-                    ),
-                }
-            })
-            .collect()
+        self.peers.all().iter().filter_map(|peer| peer.complaint()).collect()
     }
 }
 
@@ -123,96 +105,12 @@ impl Drop for Runtimes {
     }
 }
 
-/// A runtime, and how it behaves.
-struct Peer {
-    place: Place,
-    /// It did not answer in time when last asked: nobody waits for it until it does.
-    silent: AtomicBool,
-    /// It has told what runs, at least once.
-    listed: AtomicBool,
-    /// What is wrong from now on is said at once: the time for the first list is over.
-    speaks: AtomicBool,
-    /// What is wrong has been said.
-    said: AtomicBool,
-    trouble: Mutex<Option<String>>,
-    permits: Semaphore,
-}
-
-impl Peer {
-    fn new(place: Place) -> Arc<Self> {
-        Arc::new(Self {
-            place,
-            silent: AtomicBool::new(false),
-            listed: AtomicBool::new(false),
-            speaks: AtomicBool::new(false),
-            said: AtomicBool::new(false),
-            trouble: Mutex::default(),
-            permits: Semaphore::new(AT_ONCE),
-        })
-    }
-
-    /// Limits the time, and remembers whether the daemon answers.
-    async fn bounded<T>(
-        &self,
-        limit: Duration,
-        work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        let result = timeout(limit, work).await.unwrap_or(Err(Failure::Time(limit)));
-        match &result {
-            Ok(_) => self.silent.store(false, Ordering::Relaxed),
-            Err(Failure::Time(_)) => self.silent.store(true, Ordering::Relaxed),
-            Err(_) => {}
-        }
-        result
-    }
-
-    /// Remembers what is wrong, and says it if it has not been said and is worth it.
-    fn complain(&self, failure: &Failure) {
-        let text = failure.to_string();
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.as_ref() == Some(&text) {
-            return;
-        }
-        let was_heard = self.listed.load(Ordering::Relaxed);
-        if (failure.is_absence() && !was_heard) || self.said.load(Ordering::Relaxed) {
-            tracing::debug!("{}: {failure}", self.place);
-        } else if self.speaks.load(Ordering::Relaxed) {
-            self.said.store(true, Ordering::Relaxed);
-            tracing::warn!(
-                "{}: {failure}: its new containers are shown by id until it answers again",
-                self.place
-            );
-        }
-        *trouble = Some(text);
-    }
-
-    fn is_well(&self) {
-        self.listed.store(true, Ordering::Relaxed);
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        if self.said.swap(false, Ordering::Relaxed) {
-            tracing::info!("{} answers again", self.place);
-        }
-    }
-}
-
-/// The runtimes there are; users' own come with time.
-#[derive(Clone, Default)]
-struct Peers(Arc<Mutex<Vec<Arc<Peer>>>>);
-
-impl Peers {
-    fn all(&self) -> Vec<Arc<Peer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn add(&self, peer: Arc<Peer>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(peer);
-    }
-}
-
 #[derive(Clone)]
 struct Talk {
     orders: Orders,
     peers: Peers,
+    /// How long the first lists are waited for.
+    patience: Duration,
 }
 
 impl Talk {
@@ -235,10 +133,22 @@ impl Talk {
         }
     }
 
-    fn begin(&self, place: Place, listed: Option<Sender<()>>) {
+    fn begin(&self, mut place: Place, listed: Option<Sender<()>>) {
+        let states = place.states.take();
         let peer = Peer::new(place);
         self.peers.add(Arc::clone(&peer));
+        if let Some(states) = states {
+            tokio::spawn(self.clone().stand_in(*states, Arc::clone(&peer), listed.clone()));
+        }
         tokio::spawn(Follow { peer, orders: self.orders.clone() }.run(listed));
+    }
+
+    /// Has what a daemon's own runc wrote down followed, once the daemon does not tell what runs: containers outlive
+    /// it, and are better known by their ids than not at all. What it tells later is added.
+    async fn stand_in(self, states: Place, daemon: Arc<Peer>, mut listed: Option<Sender<()>>) {
+        // Half of it, so that what is found then is among the first that are found.
+        daemon.fails(self.patience / 2, || listed = None).await;
+        self.begin(states, listed);
     }
 
     async fn find_sessions(self, mut rootless: Rootless) {

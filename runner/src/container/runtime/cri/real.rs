@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use prost::Message;
 
-use super::super::super::{Collection, Config, Protocol};
+use super::super::super::tests::alone;
+use super::super::super::{Collection, Config, Container, Protocol, Watcher};
 use super::*;
 
 const IMAGE: &str = "localhost/igx-test:1";
@@ -135,6 +138,13 @@ impl Containerd {
         command.arg("-a").arg(self.socket()).args(["-n", "k8s.io"]).args(args);
         command.stdin(Stdio::null()).output().unwrap().status.success()
     }
+
+    /// Has `id` run in a namespace, labelled with the namespace's name.
+    fn idle(&self, namespace: &str, id: &str) {
+        let label = format!("of={namespace}");
+        let args = ["-n", namespace, "run", "-d", "--snapshotter", "native", "--label", &label];
+        assert!(self.ctr(&[&args, &[IMAGE, id, "sleep", "1000"][..]].concat()));
+    }
 }
 
 impl Drop for Containerd {
@@ -231,4 +241,61 @@ fn both_protocols_tell_the_same_of_a_pod() {
     assert_eq!((&native.k8s, &native.name, native.pid), (&by_cri.k8s, &by_cri.name, by_cri.pid));
     assert_eq!((&native.image_name, &native.image_id), (&by_cri.image_name, &by_cri.image_id));
     assert_eq!(native.sandbox_id, by_cri.sandbox_id);
+}
+
+struct Added(Mutex<Sender<Arc<Container>>>);
+
+impl Watcher for Added {
+    fn added(&self, container: &Arc<Container>) {
+        let _ = self.0.lock().unwrap().send(Arc::clone(container));
+    }
+
+    fn removed(&self, _: &Arc<Container>) {}
+}
+
+#[test]
+fn one_identifier_in_two_namespaces_is_two_containers_and_only_the_chosen_namespace_is_seen() {
+    let _alone = alone();
+    let containerd = Containerd::start();
+    let archive = containerd.dir.join("image.tar");
+    let names = ["igx-ns-a", "igx-ns-b"];
+    for name in names {
+        let import = ["images", "import", "--snapshotter", "native", archive.to_str().unwrap()];
+        assert!(containerd.ctr(&[&["-n", name], &import[..]].concat()));
+    }
+    let watch = |containerd_namespace: &str| {
+        let config = Config {
+            runtimes: vec!["containerd".to_owned()],
+            containerd_socket: containerd.socket(),
+            containerd_namespace: containerd_namespace.to_owned(),
+            patience: PATIENCE,
+            ..Config::default()
+        };
+        let collection = Collection::start(&config).unwrap();
+        let (sender, added) = channel();
+        collection.subscribe(Arc::new(Added(Mutex::new(sender))));
+        (collection, added)
+    };
+    let of = |added: &Receiver<Arc<Container>>, id: &str| {
+        let mut all = std::iter::from_fn(|| added.recv_timeout(PATIENCE).ok());
+        all.find(|container| &*container.id == id).unwrap().labels["of"].clone()
+    };
+    {
+        let (_collection, added) = watch("");
+        for name in names {
+            containerd.idle(name, "igx-same");
+            assert_eq!(of(&added, "igx-same"), name);
+        }
+    }
+    let (_collection, added) = watch("igx-ns-b");
+    assert_eq!(of(&added, "igx-same"), "igx-ns-b");
+    containerd.idle("igx-ns-a", "igx-later");
+    containerd.idle("igx-ns-b", "igx-last");
+    let next = added.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((&*next.id, next.labels["of"].as_str()), ("igx-last", "igx-ns-b"));
+    for (name, id) in
+        [(names[0], "igx-same"), (names[1], "igx-same"), (names[0], "igx-later"), (names[1], "igx-last")]
+    {
+        assert!(containerd.ctr(&["-n", name, "tasks", "rm", "-f", id]));
+    }
 }

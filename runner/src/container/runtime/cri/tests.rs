@@ -152,9 +152,9 @@ fn all_that_is_known_of_a_pods_container_is_told_in_both_versions() {
             assert_eq!(pod.sandbox_id, "5".repeat(64));
             assert!(!details.is_sandbox());
             assert_eq!(cri.list().await.unwrap().len(), 1);
-            let start = Start { id: ID.to_owned(), bundle: "/b".into() };
+            let start = Start { id: ID.to_owned(), bundle: "/b".into(), namespace: None };
             assert_eq!(cri.starting(&start).await.unwrap().unwrap().name, "web");
-            let other = Start { id: "other".to_owned(), bundle: "/b".into() };
+            let other = Start { id: "other".to_owned(), bundle: "/b".into(), namespace: None };
             assert_eq!(cri.starting(&other).await.unwrap(), None);
         });
     }

@@ -1,8 +1,10 @@
 //! Runtimes that misbehave, each in its way.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -121,6 +123,10 @@ impl Watcher for Listener {
     }
 
     fn removed(&self, _: &Arc<Container>) {}
+
+    fn changed(&self, _: &Arc<Container>, container: &Arc<Container>) {
+        self.added(container);
+    }
 }
 
 #[test]
@@ -143,4 +149,51 @@ fn one_that_comes_later_is_heard_beside_those_that_misbehave() {
     assert!(container.labels["evil"].len() > 1024);
     assert_eq!(container.pid, std::process::id());
     assert_eq!(collection.list().len(), 1);
+}
+
+/// Has this very process be a container that `folder`'s daemon has runc run.
+fn write_state(dir: &Path, folder: &str) {
+    let folder = dir.join(folder).join("hostile");
+    fs::create_dir_all(&folder).unwrap();
+    let state = format!(r#"{{"init_process_pid":{},"config":{{}}}}"#, std::process::id());
+    fs::write(folder.join("state.json"), state).unwrap();
+}
+
+#[test]
+fn containers_of_a_daemon_that_does_not_tell_are_known_by_id_until_it_does() {
+    let dir = host_folder();
+    let docker_socket = dir.path().join("docker");
+    let silence = |mut stream: UnixStream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    let config = |runtime: &str| Config {
+        runtimes: vec![runtime.to_owned()],
+        patience: Duration::from_secs(1),
+        ..configs(dir.path(), runtime)[0].clone()
+    };
+    let found = |collection: &Collection| {
+        let all = collection.list();
+        all.iter().map(|found| (found.name.to_string(), found.runtime.to_string())).collect::<Vec<_>>()
+    };
+    // Nobody listens there any more.
+    drop(UnixListener::bind(&docker_socket).unwrap());
+    write_state(dir.path(), "run/docker/runtime-runc/moby");
+    let collection = Collection::start(&config("docker")).unwrap();
+    assert!(collection.notes()[0].contains("shown by id"), "{:?}", collection.notes());
+    assert_eq!(found(&collection), [("hostile".to_owned(), "docker".to_owned())]);
+    let (sender, told) = channel();
+    collection.subscribe(Arc::new(Listener(Mutex::new(sender))));
+    assert_eq!(&*told.recv().unwrap().name, "hostile");
+    fs::remove_file(&docker_socket).unwrap();
+    serve(&docker_socket, docker);
+    assert_eq!(&*told.recv_timeout(Duration::from_secs(20)).unwrap().name, "\u{1b}[31mred");
+    assert_eq!(collection.list().len(), 1);
+    drop(collection);
+
+    serve(&dir.path().join("containerd"), silence);
+    write_state(dir.path(), "run/containerd/runc/default");
+    let collection = Collection::start(&config("containerd")).unwrap();
+    assert_eq!(found(&collection), [("hostile".to_owned(), "containerd".to_owned())]);
+    let other = Config { containerd_namespace: "other".to_owned(), ..config("containerd") };
+    assert_eq!(found(&Collection::start(&other).unwrap()), []);
 }
