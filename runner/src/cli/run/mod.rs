@@ -99,7 +99,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
     let full = super::command().mut_subcommand("run", |_| {
         let command = flags::command_for(&about, &sources, &gadget.params);
-        advanced::narrow(command, &gadget, &sources)
+        arrays::narrow(advanced::narrow(command, &gadget, &sources), &gadget)
             .override_usage(format!("{} run {name} [OPTIONS] [-- <COMMAND>...]", ig::name()))
     });
     let matches = full.try_get_matches_from(args).map_err(mistakes::explained)?;
@@ -109,6 +109,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
     mistakes::check(matches)?;
+    arrays::check(&gadget, matches)?;
     ig::flags::check(matches)?;
     let summary = start(&gadget, &sources, matches, cache, watched, stop.as_fd())?;
     if !matches.get_flag("quiet") && !ig::is_called() {
