@@ -237,7 +237,7 @@ impl Work {
             }
         };
         if !details.may_claim(&process) {
-            tracing::debug!(id, pid, owner, "not this user's to tell of");
+            tracing::debug!(id, pid, owner, "of another process, or not this user's to tell of");
             return;
         }
         if let Some(container) = self.table.add(details.into_container(&process, self.host_netns)) {

@@ -29,6 +29,8 @@ pub(super) struct Process {
     pub(super) cgroup: Cgroup,
     /// Nanoseconds since the epoch, as exact as the kernel's ticks: ten milliseconds.
     pub(super) started_at: i64,
+    /// The same in the kernel's ticks since the machine started.
+    pub(super) start_ticks: i64,
     pub(super) end: End,
 }
 
@@ -51,6 +53,7 @@ impl Process {
             netns: namespace::netns(pid).map_err(io::Error::other)?,
             cgroup: Cgroup::of(pid, stat.parent),
             started_at: started_at(stat.start_ticks)?,
+            start_ticks: stat.start_ticks,
             end,
         };
         // Read by number; valid only if the number was this process' all the while.

@@ -47,6 +47,9 @@ pub(super) struct Details {
     pub(super) pod: kubernetes::Pod,
     /// The first process, once there is one.
     pub(super) pid: Option<u32>,
+    /// When that process began, where it is told: the number may be another's by now. In the kernel's ticks since the
+    /// machine started.
+    pub(super) start_ticks: Option<i64>,
     pub(super) bundle: String,
     /// The user whose word this is. Only root is believed whatever it says.
     pub(super) owner: u32,
@@ -66,8 +69,11 @@ impl Details {
                 .all(|text| text.len() <= MAX_NAME)
     }
 
-    /// Whether who says this may speak for the process: users only for what they run themselves.
+    /// Whether this is of the process, and who says it may speak for that: users only for what they run themselves.
     pub(super) fn may_claim(&self, process: &Process) -> bool {
+        if self.start_ticks.is_some_and(|ticks| ticks != process.start_ticks) {
+            return false;
+        }
         self.owner == 0 || process.user_namespace_owner() == Some(self.owner)
     }
 

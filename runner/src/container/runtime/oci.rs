@@ -133,6 +133,7 @@ fn state(folder: &Path, host_root: &Path) -> Option<Details> {
 struct Told {
     runtime: &'static str,
     pid: u32,
+    start_ticks: Option<i64>,
     bundle: String,
     annotations: BTreeMap<String, String>,
     owner: u32,
@@ -143,6 +144,7 @@ impl Told {
         #[derive(Deserialize)]
         struct State {
             init_process_pid: u32,
+            init_process_start: Option<i64>,
             #[serde(default)]
             config: Config,
         }
@@ -158,13 +160,16 @@ impl Told {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
         let bundle = annotations.remove("bundle").unwrap_or_default();
-        Some(Self { runtime: "runc", pid: state.init_process_pid, bundle, annotations, owner })
+        let (pid, start_ticks) = (state.init_process_pid, state.init_process_start);
+        Some(Self { runtime: "runc", pid, start_ticks, bundle, annotations, owner })
     }
 
     fn by_crun(status: &[u8], config: &[u8], owner: u32) -> Option<Self> {
         #[derive(Deserialize)]
         struct Status {
             pid: u32,
+            #[serde(rename = "process-start-time")]
+            start: Option<i64>,
             #[serde(default)]
             bundle: String,
         }
@@ -175,7 +180,8 @@ impl Told {
         let status: Status = serde_json::from_slice(status).ok()?;
         let annotations = serde_json::from_slice::<Config>(config).ok().and_then(|config| config.annotations);
         let annotations = annotations.unwrap_or_default();
-        Some(Self { runtime: "crun", pid: status.pid, bundle: status.bundle, annotations, owner })
+        let Status { pid, start, bundle } = status;
+        Some(Self { runtime: "crun", pid, start_ticks: start, bundle, annotations, owner })
     }
 
     fn into_details(self, id: &str, host_root: &Path) -> Option<Details> {
@@ -194,7 +200,14 @@ impl Told {
             details.name.clone_from(&pod.container_name);
         }
         let owner = if details.owner == 0 { self.owner } else { details.owner };
-        Some(Details { pid: Some(pid), bundle: self.bundle, pod, owner, ..details })
+        Some(Details {
+            pid: Some(pid),
+            start_ticks: self.start_ticks.filter(|ticks| *ticks != 0),
+            bundle: self.bundle,
+            pod,
+            owner,
+            ..details
+        })
     }
 
     /// Who made the container, as far as annotations tell; else who runs it.

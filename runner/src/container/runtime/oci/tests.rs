@@ -3,6 +3,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
+use crate::container::process::Process;
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
@@ -79,6 +80,28 @@ fn one_that_was_half_made_is_seen_when_its_state_comes() {
         let Some(Change::One(key)) = changes.next().await.unwrap() else { panic!("its folder is told") };
         assert_eq!(Path::new(&key), folder);
     });
+}
+
+#[test]
+fn a_state_is_not_of_a_later_process_with_the_same_number() {
+    let pid = std::process::id();
+    let process = Process::open(pid).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let is_of_it = |file: &str, text: String| {
+        let folder = dir.path().join("c");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(file), text).unwrap();
+        let details = state(&folder, Path::new("/")).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        assert_eq!(details.pid, Some(pid));
+        details.may_claim(&process)
+    };
+    for (began, expected) in [(process.start_ticks, true), (process.start_ticks - 1, false), (0, true)] {
+        let runc = format!(r#"{{"init_process_pid":{pid},"init_process_start":{began}}}"#);
+        assert_eq!(is_of_it("state.json", runc), expected, "runc, {began}");
+        let crun = format!(r#"{{"pid":{pid},"process-start-time":{began}}}"#);
+        assert_eq!(is_of_it("status", crun), expected, "crun, {began}");
+    }
 }
 
 #[test]
