@@ -140,7 +140,7 @@ fn mistakes_about_batches_are_told() {
 
 #[test]
 fn flags_about_maps_are_for_gadgets_that_show_some() {
-    let igx = super::support::with_gadget("examples/snapshot_tasks");
+    let igx = with_gadget("examples/snapshot_tasks");
     let args = ["run", "snapshot_tasks", "--verify-image=false"];
     let help = igx.ok(&[&args[..], &["--help"]].concat());
     assert!(help.contains("--max-entries") && !help.contains("--map-fetch"), "{help}");
