@@ -137,3 +137,13 @@ fn mistakes_about_batches_are_told() {
     let said = igx.fails(&["run", "top_opens", "--host", "--map-fetch-interval", "5"]);
     assert!(said.contains("--map-fetch-interval: \"5\" is no duration"), "{said}");
 }
+
+#[test]
+fn flags_about_maps_are_for_gadgets_that_show_some() {
+    let igx = with_gadget("examples/snapshot_tasks");
+    let args = ["run", "snapshot_tasks", "--verify-image=false"];
+    let help = igx.ok(&[&args[..], &["--help"]].concat());
+    assert!(help.contains("--max-entries") && !help.contains("--map-fetch"), "{help}");
+    let said = igx.fails(&[&args[..], &["--map-fetch-interval", "1s"]].concat());
+    assert!(said.contains("--map-fetch-interval is for gadgets that show maps"), "{said}");
+}

@@ -3,20 +3,29 @@
 //! `igx completions SHELL` prints a script that asks `igx` itself at each press of the key, through an environment
 //! variable: only so can it know the gadgets in the store, and the flags and fields that they bring.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::{
     CompleteEnv, Shell,
     engine::{ArgValueCandidates, CompletionCandidate},
-    env::Shells,
+    env::{Elvish, Fish, Powershell, Shells, Zsh},
 };
 use gadget::store::Store;
+
+use super::{
+    bash::Bash,
+    ig::{self, name},
+    settings::{Settings, named, path_of},
+};
 
 /// Set by the scripts when they ask.
 const VARIABLE: &str = "_IGX_COMPLETE";
 
-const NAME: &str = "igx";
+const SHELLS: Shells<'static> = Shells(&[&Bash, &Elvish, &Fish, &Powershell, &Zsh]);
 
 pub(super) fn command() -> Command {
     Command::new("completions").alias("completion").about("Print a shell's completion script").arg(
@@ -30,11 +39,10 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let shell = matches.get_one::<Shell>("shell").map(ToString::to_string).unwrap_or_default();
-    let shells = Shells::builtins();
-    let Some(completer) = shells.completer(&shell) else {
+    let Some(completer) = SHELLS.completer(&shell) else {
         anyhow::bail!("nothing is known of the shell {shell:?}");
     };
-    completer.write_registration(VARIABLE, NAME, NAME, NAME, &mut std::io::stdout())?;
+    completer.write_registration(VARIABLE, name(), name(), name(), &mut std::io::stdout())?;
     Ok(())
 }
 
@@ -61,39 +69,54 @@ pub(super) fn answer(args: &[OsString]) -> Result<bool, clap::Error> {
     let typed: Vec<OsString> =
         args.iter().position(|arg| arg == "--").map(|at| args[at + 1..].to_vec()).unwrap_or_default();
     let here = std::env::current_dir().ok();
-    CompleteEnv::with_factory(|| known(&typed)).var(VARIABLE).bin(NAME).try_complete(args, here.as_deref())
+    let complete = CompleteEnv::with_factory(|| known(&typed)).shells(SHELLS).var(VARIABLE).bin(name());
+    complete.try_complete(args, here.as_deref())
 }
 
-/// The command line with all that can be known before it is whole.
+/// The command line with all that can be known before it is whole. Settings that cannot be read are told elsewhere.
 fn known(typed: &[OsString]) -> Command {
+    let igx = super::command();
+    let settings = Settings::read(named(typed), std::env::vars_os(), &igx).unwrap_or_default();
+    let typed = settings.apply(typed.to_vec(), &igx).args;
     #[cfg(feature = "ebpf")]
-    let command = match super::run::Arguments::find(typed) {
+    let command = match super::run::Arguments::find(&typed) {
         Some(found) => super::run::known(&found),
-        None => super::command(),
+        None => igx,
     };
     #[cfg(not(feature = "ebpf"))]
-    let command = {
-        let _ = typed;
-        super::command()
-    };
+    let command = igx;
+    let store = path_of("store", &typed).or_else(|| ig::store().ok());
     let image = |command: Command| {
         let named = command.get_positionals().next().is_some_and(|arg| {
             arg.get_id() == "image" && (arg.get_index() == Some(1) || command.get_positionals().count() == 1)
         });
+        let store = store.clone();
+        let images = move || images(store.as_deref());
         if named { command.mut_arg("image", |arg| arg.add(ArgValueCandidates::new(images))) } else { command }
     };
     let nested = |command: Command| {
         let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-        names.into_iter().fold(command, |command, name| command.mut_subcommand(name, image))
+        names.into_iter().fold(command, |command, name| command.mut_subcommand(name, |sub| files(image(sub))))
     };
     let command = nested(command);
     command.mut_subcommand("image", nested)
 }
 
+/// The command with files where it takes them: what no completer of its own is for, and is no text.
+fn files(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let of_files = ["FILE", "FOLDER", "PATH", "COMMAND"];
+        let takes = arg
+            .get_value_names()
+            .is_some_and(|names| names.first().is_some_and(|name| of_files.contains(&name.as_str())));
+        if takes { arg.value_hint(ValueHint::AnyPath) } else { arg }
+    })
+}
+
 /// The images in the store.
-fn images() -> Vec<CompletionCandidate> {
+fn images(store: Option<&Path>) -> Vec<CompletionCandidate> {
     let built_in = cfg!(feature = "ebpf").then(|| "trace_sni".to_owned());
-    let store = super::ig::store().ok().filter(|path| path.exists()).and_then(|path| Store::open(path).ok());
+    let store = store.filter(|path| path.exists()).and_then(|path| Store::open(path).ok());
     let entries = store.map(|store| store.list()).unwrap_or_default();
     let named = entries
         .into_iter()
@@ -119,7 +142,7 @@ mod tests {
     fn images_have_the_names_that_people_type() {
         assert_eq!(short("ghcr.io/inspektor-gadget/gadget/trace_open:latest"), "trace_open");
         assert_eq!(short("ghcr.io/me/trace_open:v1"), "ghcr.io/me/trace_open:v1");
-        assert!(!cfg!(feature = "ebpf") || images().iter().any(|image| image.get_value() == "trace_sni"));
+        assert!(!cfg!(feature = "ebpf") || images(None).iter().any(|image| image.get_value() == "trace_sni"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use super::{
     ig,
-    settings::{Origin, Setting, Settings, default_path, known},
+    settings::{Setting, Settings, argument, default_path, known},
 };
 
 pub(super) fn command() -> Command {
@@ -49,25 +49,15 @@ fn view(settings: &Settings) -> String {
 
 fn lines(indent: &str, settings: &BTreeMap<String, Setting>) -> String {
     let line = |(flag, setting): (&String, &Setting)| {
-        let from = match &setting.origin {
-            Origin::File(path) => path.display().to_string(),
-            Origin::Environment(name) => name.clone(),
-        };
-        format!("{indent}{flag}: {}  # {from}\n", quoted(&setting.value))
+        format!("{indent}{flag}: {}  # {}\n", quoted(&setting.value), setting.origin)
     };
     settings.iter().map(line).collect()
 }
 
 /// The default of a flag; empty if it has none.
 fn default_of(igx: &Command, flag: &str) -> String {
-    let values = find(igx, flag).map(Arg::get_default_values).unwrap_or_default();
+    let values = argument(igx, flag).map(Arg::get_default_values).unwrap_or_default();
     values.iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",")
-}
-
-fn find<'a>(igx: &'a Command, flag: &str) -> Option<&'a Arg> {
-    let run = igx.find_subcommand("run");
-    let mut all = igx.get_arguments().chain(run.into_iter().flat_map(Command::get_arguments));
-    all.find(|arg| arg.get_long() == Some(flag))
 }
 
 /// The same for who is called `ig`, where flags that do nothing have upstream's.
@@ -78,7 +68,9 @@ fn upstreams_default(igx: &Command, flag: &str) -> String {
         "validate-metadata" => "true".to_owned(),
         "otel-metrics-listen-address" => "0.0.0.0:2224".to_owned(),
         _ => match default_of(igx, flag) {
-            none if none.is_empty() && find(igx, flag).as_ref().is_some_and(is_switch) => "false".to_owned(),
+            none if none.is_empty() && argument(igx, flag).as_ref().is_some_and(is_switch) => {
+                "false".to_owned()
+            }
             default => default,
         },
     }
@@ -112,7 +104,7 @@ fn quoted(value: &str) -> String {
 mod tests {
     #[cfg(feature = "ebpf")]
     use super::super::command as igx;
-    use super::*;
+    use super::{super::settings::Origin, *};
 
     #[cfg(feature = "ebpf")]
     #[test]

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Each is a thin skin over the library, and turns its errors into one message
 //! and an exit code.
 
+mod bash;
 mod completions;
 mod config;
 #[cfg(feature = "ebpf")]
@@ -22,7 +23,7 @@ mod text;
 
 use std::{
     ffi::OsString,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write as _},
     path::Path,
     process::ExitCode,
 };
@@ -41,14 +42,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let args = match ig::take(args) {
         Ok(args) => args,
-        Err(error) => return report(&error),
+        Err(error) => return report(&error, false),
     };
+    let plain = ["color", "colour"].iter().any(|flag| settings::path_of(flag, &args) == Some("never".into()));
     match completions::answer(&args).map_err(Into::into).and_then(|answered| match answered {
         true => Ok(ExitCode::SUCCESS),
         false => dispatch(&args),
     }) {
         Ok(code) => code,
-        Err(error) => report(&error),
+        Err(error) => report(&error, plain),
     }
 }
 
@@ -60,6 +62,8 @@ fn command() -> Command {
         .about("Run eBPF gadgets that come as OCI images")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        // Of a flag that is given again, ig takes the last value.
+        .args_override_self(ig::is_called())
         .arg(
             Arg::new("verbose")
                 .short('v')
@@ -106,9 +110,18 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
             ig::log::Lines::new().fatal(format!("initializing config: {}", message(&error)));
             return Ok(ExitCode::FAILURE);
         }
+        Err(error) if settings::are_needless(args, &igx) => {
+            eprintln!("Warning: {}", message(&error));
+            settings::Settings::default()
+        }
         settings => settings?,
     };
-    let args = settings.apply(args.to_vec(), &igx);
+    let applied = settings.apply(args.to_vec(), &igx);
+    call(applied.args.clone(), &igx, &settings).map_err(|error| applied.explained(error))
+}
+
+/// Does what a command line asks for that has the settings on it.
+fn call(args: Vec<OsString>, igx: &Command, settings: &settings::Settings) -> anyhow::Result<ExitCode> {
     if ig::is_called() && args.get(1).is_some_and(|arg| arg == "daemon") {
         anyhow::bail!("igx is no daemon yet: 'ig run' runs a gadget while it is watched");
     }
@@ -119,19 +132,21 @@ fn dispatch(args: &[OsString]) -> anyhow::Result<ExitCode> {
         return run::main(&args, &found);
     }
     let matches = command().try_get_matches_from(args)?;
-    start_log(matches.get_flag("verbose"), false);
+    start_log(matches.get_flag("verbose"), false, false);
     match matches.subcommand() {
         Some(("image", sub)) => images(sub, places::store(&matches).as_deref()),
         #[cfg(feature = "ebpf")]
         Some(("list-containers", sub)) => {
             reserve_descriptors();
-            let stop = || run::stop_signals().context("cannot listen for signals");
+            let stop = || {
+                run::stop_signals(&crate::instance::Watched::default()).context("cannot listen for signals")
+            };
             list_containers::run(sub, terminal_width(), stop, &mut io::stdout())
         }
         Some(("login", sub)) => login::run(sub, &mut io::stdout(), &mut io::stderr()),
         Some(("logout", sub)) => logout::run(sub, &mut io::stdout()),
         Some(("completions", sub)) => completions::run(sub),
-        Some(("config", sub)) => config::run(sub, &settings, &igx, &mut io::stdout()),
+        Some(("config", sub)) => config::run(sub, settings, igx, &mut io::stdout()),
         Some(("man", sub)) => completions::man(sub, command()),
         Some(("version", _)) => {
             println!("v{}", env!("CARGO_PKG_VERSION"));
@@ -171,7 +186,7 @@ fn terminal_width() -> Option<u16> {
 }
 
 /// Warnings, unless a run is to be quiet, and with `--verbose` all that is being done, go to stderr.
-fn start_log(verbose: bool, quiet: bool) {
+fn start_log(verbose: bool, quiet: bool, plain: bool) {
     let usual = if ig::is_called() { LevelFilter::INFO } else { LevelFilter::WARN };
     let level = match (verbose, quiet) {
         (true, _) => LevelFilter::DEBUG,
@@ -187,7 +202,7 @@ fn start_log(verbose: bool, quiet: bool) {
         return;
     }
     let _ = lines
-        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_ansi(!plain && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .without_time()
         .with_target(false)
         .finish()
@@ -195,14 +210,27 @@ fn start_log(verbose: bool, quiet: bool) {
         .try_init();
 }
 
-/// Says what went wrong. Mistakes in the arguments are clap's to tell: help and version come that way too.
-fn report(error: &anyhow::Error) -> ExitCode {
+/// Says what went wrong. Mistakes in the arguments are clap's to tell: help and version come that way too. They are coloured on
+/// a terminal unless they are to be `plain`.
+fn report(error: &anyhow::Error, plain: bool) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         if ig::is_called() {
             return ig::errors::report(usage);
         }
-        let _ = usage.print();
-        return if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        let printed = match (plain, usage.use_stderr()) {
+            (false, _) => usage.print(),
+            (true, true) => write!(io::stderr(), "{}", usage.render()),
+            (true, false) => write!(io::stdout(), "{}", usage.render()),
+        };
+        // What is still in the buffer counts as well.
+        return match printed.and_then(|()| io::stdout().flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                eprintln!("Error: cannot write: {error}");
+                ExitCode::FAILURE
+            }
+            _ if usage.use_stderr() => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        };
     }
     let io_error =
         |cause: &(dyn std::error::Error + 'static)| cause.downcast_ref::<io::Error>().map(io::Error::kind);

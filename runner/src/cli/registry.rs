@@ -43,11 +43,12 @@ pub(crate) fn authfile() -> Arg {
 
 /// What the flags say, as far as the command has them.
 pub(crate) fn config(given: &impl Given) -> Config {
-    // A file that is named must be there; that one need not.
-    let usual = super::ig::authfile().filter(|path| path.exists());
+    // A file that is named must be there; the usual one need not, even where settings name it.
+    let usual = super::ig::authfile();
+    let named = given.values("authfile").pop().map(PathBuf::from).filter(|path| Some(path) != usual.as_ref());
     Config {
         insecure: given.list("insecure-registries"),
-        authfile: given.values("authfile").pop().map(PathBuf::from).or(usual),
+        authfile: named.or(usual.filter(|path| path.exists())),
         ca_files: given.values("ca-file").into_iter().map(PathBuf::from).collect(),
         ..Config::default()
     }

@@ -7,15 +7,20 @@
 //! meant for every command that has the flag.
 
 use std::{
+    any::TypeId,
     collections::BTreeMap,
     ffi::OsString,
+    fmt,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail, ensure};
-use clap::{Arg, Command};
+use clap::{
+    Arg, Command,
+    error::{ContextKind, ContextValue},
+};
 use serde_json::Value;
 
 use super::ig;
@@ -30,6 +35,9 @@ const PREFIX: &str = "IGX_";
 /// Flags that only make sense where they are typed, and keys that are none.
 const NEVER: [&str; 8] = ["help", "version", "config", "file", "count", "command", "image", "as"];
 
+/// What `-- COMMAND` already decides: settings of these give way to it.
+pub(super) const NOT_WITH_COMMAND: [&str; 2] = ["host", "containername"];
+
 /// Where a setting comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -37,6 +45,15 @@ pub(super) enum Origin {
     File(PathBuf),
     /// The variable.
     Environment(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Environment(name) => name.fmt(f),
+        }
+    }
 }
 
 /// A value, and where it comes from.
@@ -53,6 +70,13 @@ pub(super) struct Settings {
     pub(super) run: BTreeMap<String, Setting>,
 }
 
+/// A command line with settings on it.
+pub(super) struct Applied<'a> {
+    pub(super) args: Vec<OsString>,
+    /// The flags that were not typed, and where they come from.
+    added: Vec<(&'a str, &'a Origin)>,
+}
+
 /// The file that is read unless another is named.
 pub(super) fn default_path() -> Option<PathBuf> {
     if ig::is_called() {
@@ -66,13 +90,18 @@ pub(super) fn default_path() -> Option<PathBuf> {
 
 /// The file that the command line names.
 pub(super) fn named(args: &[OsString]) -> Option<PathBuf> {
+    path_of("config", args)
+}
+
+/// The path that a flag of all commands names.
+pub(super) fn path_of(flag: &str, args: &[OsString]) -> Option<PathBuf> {
     let mut args = args.iter().take_while(|arg| *arg != "--");
     while let Some(arg) = args.next() {
-        if arg == "--config" {
-            return args.next().map(PathBuf::from);
-        }
-        if let Some(path) = arg.to_str().and_then(|arg| arg.strip_prefix("--config=")) {
-            return Some(path.into());
+        let rest = arg.to_str().and_then(|arg| arg.strip_prefix("--")?.strip_prefix(flag));
+        match rest {
+            Some("") => return args.next().map(PathBuf::from),
+            Some(rest) if rest.starts_with('=') => return rest.get(1..).map(PathBuf::from),
+            _ => {}
         }
     }
     None
@@ -111,6 +140,7 @@ impl Settings {
                         .insert(flag.to_owned(), Setting { value, origin: Origin::Environment(name) });
                 }
             }
+            settings.forget_unset(igx);
             return Ok(settings);
         }
         for (flag, of_run) in known(igx) {
@@ -120,7 +150,22 @@ impl Settings {
                 if of_run { &mut settings.run } else { &mut settings.all }.insert(flag, setting);
             }
         }
+        settings.forget_unset(igx);
         Ok(settings)
+    }
+
+    /// Removes what has no value: an option is only empty where that is a choice, other than its default.
+    fn forget_unset(&mut self, igx: &Command) {
+        let may_be_empty = |arg: &Arg| {
+            let parser = arg.get_value_parser();
+            let is_text = parser.type_id() == TypeId::of::<String>() && arg.get_possible_values().is_empty();
+            is_text && !arg.get_default_values().is_empty()
+        };
+        for settings in [&mut self.all, &mut self.run] {
+            settings.retain(|flag, setting| {
+                !setting.value.is_empty() || argument(igx, flag).is_some_and(may_be_empty)
+            });
+        }
     }
 
     fn read_file(&mut self, path: &Path, igx: &Command) -> anyhow::Result<()> {
@@ -178,12 +223,14 @@ impl Settings {
         Ok(())
     }
 
-    /// Puts the settings of the command that `args` call behind its name.
-    pub(super) fn apply(&self, mut args: Vec<OsString>, igx: &Command) -> Vec<OsString> {
-        let Some((at, command)) = called(&args, igx) else { return args };
+    /// Puts the settings of the command that `args` call behind its name, but for those that do not go with a command
+    /// that is to be watched.
+    pub(super) fn apply(&self, mut args: Vec<OsString>, igx: &Command) -> Applied<'_> {
+        let Some((at, command)) = called(&args, igx) else { return Applied { args, added: Vec::new() } };
         let is_run = command.get_name() == "run";
         let own = self.run.iter().filter(|_| is_run);
         let flags = own.chain(self.all.iter().filter(|(flag, _)| !is_run || !self.run.contains_key(*flag)));
+        let watches = args.iter().any(|arg| arg == "--");
         let typed = |arg: &Arg| {
             let short = arg.get_short().map(|short| format!("-{short}"));
             let long = arg.get_long().map(|long| format!("--{long}")).unwrap_or_default();
@@ -195,21 +242,59 @@ impl Settings {
                     || short.as_ref().is_some_and(|short| arg.starts_with(short) && !arg.starts_with("--"))
             })
         };
-        let mut added = Vec::new();
+        let (mut words, mut added) = (Vec::new(), Vec::new());
         for (flag, setting) in flags {
             let arguments = || command.get_arguments().chain(igx.get_arguments());
             let Some(arg) = arguments().find(|arg| arg.get_long() == Some(flag)) else { continue };
-            if typed(arg) {
+            if typed(arg) || (watches && NOT_WITH_COMMAND.contains(&flag.as_str())) {
                 continue;
             }
             if arg.get_action().takes_values() {
-                added.push(OsString::from(format!("--{flag}={}", setting.value)));
+                words.push(OsString::from(format!("--{flag}={}", setting.value)));
             } else if ["true", "yes", "1", "on"].contains(&setting.value.as_str()) {
-                added.push(OsString::from(format!("--{flag}")));
+                words.push(OsString::from(format!("--{flag}")));
+            } else {
+                continue;
+            }
+            added.push((flag.as_str(), &setting.origin));
+        }
+        args.splice(at + 1..at + 1, words);
+        Applied { args, added }
+    }
+}
+
+impl Applied<'_> {
+    /// The error, with the origin of a flag that it names and that nobody typed.
+    pub(super) fn explained(&self, error: anyhow::Error) -> anyhow::Error {
+        let named = |text: &str| {
+            let names = |flag: &str| {
+                let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+                words.any(|word| word.strip_prefix("--") == Some(flag))
+            };
+            let (flag, origin) = self.added.iter().find(|(flag, _)| names(flag))?;
+            Some(format!("--{flag} comes from {origin}"))
+        };
+        match error.downcast::<clap::Error>() {
+            Ok(mut usage) => {
+                let texts = |kind| match usage.get(kind) {
+                    Some(ContextValue::String(text)) => text.clone(),
+                    Some(ContextValue::Strings(all)) => all.join(" "),
+                    _ => String::new(),
+                };
+                let text = format!("{} {}", texts(ContextKind::InvalidArg), texts(ContextKind::PriorArg));
+                if let Some(tip) = named(&text) {
+                    usage.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+                }
+                usage.into()
+            }
+            Err(error) => {
+                let text = super::message(&error);
+                match named(&text) {
+                    Some(tip) => error.context(format!("{text} ({tip})")),
+                    None => error,
+                }
             }
         }
-        args.splice(at + 1..at + 1, added);
-        args
     }
 }
 
@@ -222,6 +307,22 @@ fn plain(value: &Value) -> Option<String> {
         Value::Null => Some(String::new()),
         Value::Object(_) => None,
     }
+}
+
+/// The flag of that name, of all commands or of `igx run`.
+pub(super) fn argument<'a>(igx: &'a Command, flag: &str) -> Option<&'a Arg> {
+    let run = igx.find_subcommand("run");
+    let mut all = igx.get_arguments().chain(run.into_iter().flat_map(Command::get_arguments));
+    all.find(|arg| arg.get_long() == Some(flag))
+}
+
+/// Whether what `args` ask for has nothing to do with settings: it works even where they are wrong.
+pub(super) fn are_needless(args: &[OsString], igx: &Command) -> bool {
+    let helps = |arg: &OsString| arg == "--help" || arg == "-h";
+    args.iter().take_while(|arg| *arg != "--").any(helps)
+        || called(args, igx).is_none_or(|(_, command)| {
+            ["version", "completions", "man", "default"].contains(&command.get_name())
+        })
 }
 
 /// All flags that can be set, and whether they are of `igx run` alone.
@@ -271,59 +372,4 @@ fn called<'a>(args: &[OsString], igx: &'a Command) -> Option<(usize, &'a Command
 // What can be set is mostly of runs.
 #[cfg(test)]
 #[cfg(feature = "ebpf")]
-mod tests {
-    use super::{super::command, *};
-
-    fn settings(file: &str, environment: &[(&str, &str)]) -> anyhow::Result<Settings> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("config.yaml");
-        std::fs::write(&path, file)?;
-        let variables = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        Settings::read(Some(path), variables, &command())
-    }
-
-    fn applied(file: &str, environment: &[(&str, &str)], line: &str) -> String {
-        let args = line.split(' ').map(OsString::from).collect();
-        let args = settings(file, environment).unwrap().apply(args, &command());
-        args.iter().map(|arg| arg.to_string_lossy()).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn flags_win_over_the_environment_which_wins_over_the_file() {
-        let file = "run: {output: json, fields: [a, b]}\nverify-image: false\nverbose: true\n";
-        let run = |environment: &[(&str, &str)], line: &str| applied(file, environment, line);
-        assert_eq!(
-            run(&[], "igx run x"),
-            "igx run --fields=a,b --output=json --verbose --verify-image=false x"
-        );
-        let rest = "--fields=a,b --verbose --verify-image=false";
-        assert_eq!(
-            run(&[("IGX_OUTPUT", "yaml")], "igx run x"),
-            format!("igx run {} x", rest.replace("--verbose", "--output=yaml --verbose"))
-        );
-        assert_eq!(run(&[("IGX_OUTPUT", "yaml")], "igx run x -ojson"), format!("igx run {rest} x -ojson"));
-        assert_eq!(run(&[("IGX_OUTPUT", "")], "igx run -o none x"), format!("igx run {rest} -o none x"));
-        // What is said of runs is not for others.
-        assert_eq!(
-            run(&[("IGX_OUTPUT", "x")], "igx --store run image list"),
-            "igx --store run image list --verbose"
-        );
-        assert_eq!(run(&[], "igx"), "igx");
-    }
-
-    #[test]
-    fn mistakes_in_the_file_are_told() {
-        let error = |file: &str| format!("{:#}", settings(file, &[]).unwrap_err());
-        assert!(error("outptu: json").ends_with(": there is no setting \"outptu\" (did you mean output?)"));
-        assert!(error("output: json").ends_with("it belongs under run, as in 'run: {output: ...}'"));
-        assert!(error("run: {output: {a: 1}}").ends_with("output is neither a value nor a list of values"));
-        assert!(error("- a").ends_with("it is no list of keys and values"));
-        assert!(settings("", &[]).is_ok());
-        let missing =
-            Settings::read(Some("/nonexistent".into()), std::iter::empty(), &command()).unwrap_err();
-        assert_eq!(
-            format!("{missing:#}"),
-            "reading settings from /nonexistent: No such file or directory (os error 2)"
-        );
-    }
-}
+mod tests;

@@ -29,6 +29,7 @@ use nix::{
     unistd::Pid,
 };
 
+use super::watched::Watched;
 use crate::{
     datasource::{Accessor, DataSource, Event},
     operator::{Operator, Verdict},
@@ -68,6 +69,7 @@ pub(super) struct Held {
 /// A command that was started.
 pub(super) struct Started {
     child: Child,
+    watched: Watched,
 }
 
 impl Held {
@@ -115,15 +117,15 @@ impl Held {
         Arc::clone(&self.ended)
     }
 
-    /// Lets it go.
-    pub(super) fn start(self) -> Result<Started, Error> {
+    /// Lets it go. Until it is to end, `watched` is this one.
+    pub(super) fn start(self, watched: &Watched) -> Result<Started, Error> {
         let Self { program, go, started, .. } = self;
-        let result = match go.send(()) {
-            Ok(()) => started.recv().map_err(io::Error::other).and_then(|child| child),
-            Err(error) => Err(io::Error::other(error)),
-        };
-        let child = result.map_err(|source| Error::Start { program, source })?;
-        Ok(Started { child })
+        let child = watched.start(|| {
+            go.send(()).map_err(io::Error::other)?;
+            started.recv().map_err(io::Error::other)?
+        });
+        let child = child.map_err(|source| Error::Start { program, source })?;
+        Ok(Started { child, watched: watched.clone() })
     }
 }
 
@@ -136,6 +138,7 @@ fn own_namespace() -> io::Result<u64> {
 impl Started {
     /// Waits for its end; asks it to end if it still runs.
     pub(super) fn finish(mut self) -> io::Result<ExitStatus> {
+        self.watched.forget();
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
@@ -208,7 +211,7 @@ mod tests {
         assert_ne!(mntns, namespace::own_mntns().unwrap());
         assert!(!file.exists());
         let ended = held.ended();
-        let started = held.start().unwrap();
+        let started = held.start(&Watched::default()).unwrap();
         wait(&ended);
         assert_eq!(exit_code(started.finish().unwrap()), 7);
         assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), mntns.to_string());
@@ -219,13 +222,28 @@ mod tests {
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGTERM);
         mask.thread_block().unwrap();
-        let started = held(&["sleep", "1000"]).start().unwrap();
+        let started = held(&["sleep", "1000"]).start(&Watched::default()).unwrap();
         assert_eq!(exit_code(started.finish().unwrap()), 128 + 15);
     }
 
     #[test]
+    fn an_interrupt_is_the_affair_of_a_command_that_runs() {
+        let watched = Watched::default();
+        assert!(!watched.interrupt(false));
+        let held = held(&["sleep", "1000"]);
+        let ended = held.ended();
+        let started = held.start(&watched).unwrap();
+        // One that it has already is not passed on: this would end it otherwise, before it is asked to.
+        assert!(watched.interrupt(true));
+        assert!(started.child.id() > 0 && watched.interrupt(false));
+        wait(&ended);
+        assert_eq!(exit_code(started.finish().unwrap()), 128 + 2);
+        assert!(!watched.interrupt(false));
+    }
+
+    #[test]
     fn one_that_is_not_there_is_named() {
-        let error = held(&["/nonexistent/x"]).start().err().unwrap().to_string();
+        let error = held(&["/nonexistent/x"]).start(&Watched::default()).err().unwrap().to_string();
         assert_eq!(error, "cannot start /nonexistent/x: No such file or directory (os error 2)");
         // One that is never started holds nothing up.
         drop(held(&["true"]));

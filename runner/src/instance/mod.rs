@@ -31,6 +31,7 @@ mod stacks;
 mod statistics;
 mod step;
 mod syscall;
+mod watched;
 
 pub use crate::symbol::Symbolizers;
 pub use annotate::{Annotation, Error as AnnotationError};
@@ -45,3 +46,4 @@ pub use resolve::{Error as ResolveError, resolve};
 pub use run::{Arrays, Error, Loss, Notice, Options, Summary, run};
 pub use statistics::Statistics;
 pub(crate) use statistics::sources as statistics;
+pub use watched::Watched;

@@ -29,6 +29,7 @@ use super::{
     printed::{Listener, Printed},
     schedule,
     stacks::StackMaps,
+    watched::Watched,
 };
 use gadget::metadata::Metadata;
 use libbpf_rs::MapHandle;
@@ -70,6 +71,8 @@ pub struct Options {
     /// A command, program and arguments, that is started once all is attached: only what it and its children do is
     /// shown, and the run ends with it.
     pub command: Vec<OsString>,
+    /// The same command while it runs, for who is to leave interrupts to it.
+    pub watched: Watched,
     /// When to stop by itself.
     pub timeout: Option<Duration>,
     /// Room for the paths of whoever owns a socket, where the gadget asks for them.
@@ -289,7 +292,7 @@ pub fn run(
         match turn {
             Turn::Started => {
                 notice(Notice::Running);
-                started = held.take().map(Held::start).transpose()?;
+                started = held.take().map(|held| held.start(&options.watched)).transpose()?;
             }
             Turn::Detach => drop(attached.take()),
         }

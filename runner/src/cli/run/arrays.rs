@@ -5,8 +5,11 @@ use clap::{Arg, ArgMatches, Command};
 use super::flags::OUTPUT;
 use crate::{
     datasource::{DataSource, SourceKind},
-    instance::Arrays,
+    instance::{Arrays, Gadget, Origin},
 };
+
+/// Flags about maps, which only some of these gadgets have to show.
+const OF_MAPS: [&str; 2] = ["map-fetch-interval", "map-fetch-count"];
 
 /// Adds the flags, if there is anything that comes in batches.
 pub(super) fn add(command: Command, sources: &[DataSource]) -> Command {
@@ -34,6 +37,31 @@ pub(super) fn add(command: Command, sources: &[DataSource]) -> Command {
             "How often maps are read, such as 500ms; 0 for once, at the end [default: 1000ms]",
         ))
         .arg(flag("map-fetch-count", "COUNT", "How many times maps are read; 0 for no end [default: 0]"))
+}
+
+fn has_maps(gadget: &Gadget) -> bool {
+    gadget.sources.iter().any(|source| matches!(source.origin, Origin::Map { .. }))
+}
+
+/// Leaves out of the help what is about maps, where the gadget has none.
+pub(super) fn narrow(command: Command, gadget: &Gadget) -> Command {
+    let is_ours = |arg: &Arg| OF_MAPS.contains(&arg.get_id().as_str());
+    let needless = !has_maps(gadget);
+    command.mut_args(|arg| if needless && is_ours(&arg) { arg.hide(true) } else { arg })
+}
+
+/// Checks that what is about maps is for a gadget that has some.
+///
+/// # Errors
+/// If it would have no effect.
+pub(super) fn check(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<()> {
+    let given = |flag: &&&str| matches.try_get_one::<String>(flag).is_ok_and(|value| value.is_some());
+    match OF_MAPS.iter().find(given) {
+        Some(flag) if !has_maps(gadget) => {
+            anyhow::bail!("--{flag} is for gadgets that show maps, and this one does not; leave it out")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What was given for them.

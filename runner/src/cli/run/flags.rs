@@ -60,7 +60,7 @@ fn head() -> Command {
                 .num_args(1..)
                 .last(true)
                 .value_parser(value_parser!(OsString))
-                .conflicts_with_all(["host", "containername"])
+                .conflicts_with("containername")
                 .help(
                     "Start this, show only what it and its children do, and end with it and its exit status",
                 ),

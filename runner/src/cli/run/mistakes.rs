@@ -1,6 +1,9 @@
 //! Mistakes on the command line of `igx run`, which is that of the gadget as well.
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{
+    ArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 /// A mistake on the command line with a hint of what was probably meant. What clap would say of flags, to put them
 /// behind `--`, would here start a command.
@@ -21,6 +24,19 @@ pub(super) fn explained(mut error: clap::Error) -> clap::Error {
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     }
     error
+}
+
+/// What clap cannot tell: `--host` goes with a command only where it says no.
+///
+/// # Errors
+/// If both are asked for.
+pub(super) fn check(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let host = matches.get_one::<bool>("host").copied().unwrap_or(false);
+    if !host || !matches.contains_id("command") {
+        return Ok(());
+    }
+    let say = "'--host' cannot be used with a command: of that, what it and its children do is shown, and nothing else\n";
+    Err(clap::Error::raw(ErrorKind::ArgumentConflict, say))
 }
 
 #[cfg(test)]
@@ -46,5 +62,16 @@ mod tests {
         assert!(said("run sni ls").contains("\n  tip: to watch a command, put it behind --: -- ls\n"));
         let unknown = said("run sni --nosuch");
         assert!(unknown.contains("'--nosuch'") && !unknown.contains("-- --nosuch"), "{unknown}");
+    }
+
+    #[test]
+    fn only_a_host_that_is_shown_conflicts_with_a_command() {
+        let checked = |line: &str| {
+            check(&command_for("", &[sample::sni()], &[]).try_get_matches_from(line.split(' ')).unwrap())
+        };
+        assert!(checked("run x --host -- ls").unwrap_err().to_string().contains("'--host' cannot be used"));
+        for line in ["run x --host=false -- ls", "run x -- ls --host", "run x --host"] {
+            assert!(checked(line).is_ok(), "{line}");
+        }
     }
 }

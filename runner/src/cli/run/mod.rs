@@ -30,6 +30,7 @@ use gadget::{registry::Progress, store::Store};
 use nix::sys::{
     eventfd::{EfdFlags, EventFd},
     signal::{SigSet, Signal},
+    signalfd::{SfdFlags, SignalFd},
 };
 
 use super::{
@@ -42,7 +43,7 @@ use crate::{
     datasource::DataSource,
     ebpf,
     images::{Images, Pull},
-    instance::{self, Annotation, Gadget, Notice, Options, Summary},
+    instance::{self, Annotation, Gadget, Notice, Options, Summary, Watched},
     operator::format::Times,
 };
 
@@ -51,6 +52,9 @@ pub(super) use complete::known;
 pub(super) use flags::command;
 pub(super) use manifest::expand as with_manifest;
 use terminal::Patient;
+
+/// Of a signal that no process sent (sigaction(2)).
+const SI_KERNEL: i32 = 0x80;
 
 /// What is told, with `--verbose`, once all programs are attached.
 pub(in crate::cli) const RUNNING: &str = "running...";
@@ -64,14 +68,16 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     );
     let Some(name) = &found.image else {
         // Help, or an error that names what is missing.
-        globals.try_get_matches_from(args)?;
+        globals.try_get_matches_from(args).map_err(mistakes::explained)?;
         return Ok(ExitCode::SUCCESS);
     };
-    super::start_log(found.verbose(), found.has("quiet"));
+    let plain = found.values("color").last().is_some_and(|when| when == "never");
+    super::start_log(found.verbose(), found.has("quiet"), plain);
     super::reserve_descriptors();
     ebpf::capture_libbpf_log();
     // Threads inherit the mask: it stands before any is started.
-    let stop = stop_signals().context("cannot listen for signals")?;
+    let watched = Watched::default();
+    let stop = stop_signals(&watched).context("cannot listen for signals")?;
     if nix::unistd::geteuid().is_root() {
         ebpf::warm_up();
     }
@@ -93,7 +99,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
     let full = super::command().mut_subcommand("run", |_| {
         let command = flags::command_for(&about, &sources, &gadget.params);
-        advanced::narrow(command, &gadget, &sources)
+        arrays::narrow(advanced::narrow(command, &gadget, &sources), &gadget)
             .override_usage(format!("{} run {name} [OPTIONS] [-- <COMMAND>...]", ig::name()))
     });
     let matches = full.try_get_matches_from(args).map_err(mistakes::explained)?;
@@ -102,8 +108,10 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
         nix::unistd::geteuid().is_root(),
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
+    mistakes::check(matches)?;
+    arrays::check(&gadget, matches)?;
     ig::flags::check(matches)?;
-    let summary = start(&gadget, &sources, matches, cache, stop.as_fd())?;
+    let summary = start(&gadget, &sources, matches, cache, watched, stop.as_fd())?;
     if !matches.get_flag("quiet") && !ig::is_called() {
         match Patient::open(&io::stderr(), stop.as_fd(), Some(Instant::now())) {
             Some(mut patient) => footer::say(&summary, &mut patient),
@@ -161,6 +169,7 @@ fn start(
     sources: &[DataSource],
     matches: &ArgMatches,
     cache: Option<PathBuf>,
+    watched: Watched,
     stop: BorrowedFd<'_>,
 ) -> anyhow::Result<Summary> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
@@ -183,6 +192,7 @@ fn start(
         timeout: (seconds > 0).then(|| Duration::from_secs(seconds)),
         containers: containers::config(matches)?,
         cache,
+        watched,
         ..Options::default()
     };
     advanced::fill(&mut options, matches)?;
@@ -206,8 +216,8 @@ fn start(
 }
 
 /// A descriptor that is readable once somebody asks to stop. Whoever asks again does not want to wait: the process
-/// ends at once.
-pub(super) fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
+/// ends at once. The first interrupt while a command is `watched` is left to that, which may go on, or has to clean up.
+pub(super) fn stop_signals(watched: &Watched) -> anyhow::Result<Arc<EventFd>> {
     let mut mask = SigSet::empty();
     mask.add(Signal::SIGINT);
     mask.add(Signal::SIGTERM);
@@ -215,14 +225,23 @@ pub(super) fn stop_signals() -> anyhow::Result<Arc<EventFd>> {
     let mut blocked = mask;
     blocked.add(Signal::SIGWINCH);
     blocked.thread_block()?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC)?;
     let stop = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?);
-    let asked = Arc::clone(&stop);
+    let (asked, watched) = (Arc::clone(&stop), watched.clone());
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if mask.wait().is_ok() {
-            let _ = asked.write(1);
-        }
-        if mask.wait().is_ok() {
-            std::process::exit(1);
+        let (mut interrupted, mut stopping) = (false, false);
+        while let Ok(Some(signal)) = signals.read_signal() {
+            if !interrupted && !stopping && signal.ssi_signo == Signal::SIGINT as u32 {
+                // What is typed on a terminal comes from the kernel, and to the command as well.
+                interrupted = watched.interrupt(signal.ssi_code == SI_KERNEL);
+                if interrupted {
+                    continue;
+                }
+            }
+            if stopping {
+                std::process::exit(1);
+            }
+            stopping = asked.write(1).is_ok();
         }
     })?;
     Ok(stop)
