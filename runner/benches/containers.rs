@@ -4,7 +4,7 @@
 //! `igx` knows by states such as runc writes. Starts are those of a docker daemon that scripts/test-docker starts,
 //! with `igx` and without in turns.
 //!
-//! Most of the time goes to the kernel: [`Crowd::attaching`] tells how much of it to programs and sockets alone.
+//! [`Crowd::attaching`] tells how much of the time goes to programs and sockets, with one dispatcher and with many.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot go on stops")]
 
@@ -63,9 +63,12 @@ fn main() {
     row("no containers", few);
     row(&format!("{CONTAINERS} containers in {NETWORKS} networks"), many);
     if let Some(path) = NetnsPath::find(&KernelBtf::new(None)).unwrap() {
-        println!("| of that, attaching to {NETWORKS} networks, ms | {:.0} |", crowd.attaching(Some(&path)));
+        println!("| attaching to {NETWORKS} networks, ms | {:.0} |", crowd.attaching(Some(&path)));
     }
-    println!("| attaching as before Linux 6.2, a dispatcher for each, ms | {:.0} |", crowd.attaching(None));
+    println!(
+        "| the same as before Linux 6.2, with a dispatcher for each, ms | {:.0} |",
+        crowd.attaching(None)
+    );
     drop(crowd);
     docker();
 }
