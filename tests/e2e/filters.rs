@@ -146,4 +146,9 @@ fn flags_about_maps_are_for_gadgets_that_show_some() {
     assert!(help.contains("--max-entries") && !help.contains("--map-fetch"), "{help}");
     let said = igx.fails(&[&args[..], &["--map-fetch-interval", "1s"]].concat());
     assert!(said.contains("--map-fetch-interval is for gadgets that show maps"), "{said}");
+    // A manifest may be for more gadgets than one.
+    let manifest = igx.home.path().join("run.yaml");
+    let text = "apiVersion: 1\nkind: instance-spec\nimage: snapshot_tasks\nparamValues:\n  operator.oci.ebpf.map-fetch-interval: 1s\n";
+    std::fs::write(&manifest, text).unwrap();
+    igx.ok(&["run", "-f", manifest.to_str().unwrap(), "--host", "--verify-image=false"]);
 }

@@ -212,7 +212,7 @@ fn settings_come_from_a_file_the_environment_and_manifests() {
     assert!(view.contains(&format!("verify-image: false  # {}\n", config.display())), "{view}");
 
     let manifest = igx.home.path().join("run.yaml");
-    let text = "apiVersion: 1\nkind: instance-spec\nimage: trace_files\nparamValues:\n  operator.cli.output: open:none,start:columns\n  operator.cli.fields: comm\n";
+    let text = "apiVersion: 1\nkind: instance-spec\nimage: trace_files\nparamValues:\n  operator.cli.output: open:none,start:columns\n  operator.cli.fields: comm\n  operator.oci.ebpf.map-fetch-interval: 1s\n";
     std::fs::write(&manifest, text).unwrap();
     let path = manifest.to_str().unwrap();
     let output = igx.ok(&["run", "-f", path, "--verify-image=false", "--", "true"]);

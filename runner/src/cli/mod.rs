@@ -127,9 +127,10 @@ fn call(args: Vec<OsString>, igx: &Command, settings: &settings::Settings) -> an
     }
     #[cfg(feature = "ebpf")]
     if let Some(found) = run::Arguments::find(&args) {
+        let described = found.has("file");
         let args = run::with_manifest(args, &found)?;
         let found = run::Arguments::find(&args).unwrap_or(found);
-        return run::main(&args, &found);
+        return run::main(&args, &found, described);
     }
     let matches = command().try_get_matches_from(args)?;
     start_log(matches.get_flag("verbose"), false, false);

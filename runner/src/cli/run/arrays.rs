@@ -8,6 +8,9 @@ use crate::{
     instance::{Arrays, Gadget, Origin},
 };
 
+/// All the flags.
+const ALL: [&str; 4] = ["sort", "max-entries", "map-fetch-interval", "map-fetch-count"];
+
 /// Flags about maps, which only some of these gadgets have to show.
 const OF_MAPS: [&str; 2] = ["map-fetch-interval", "map-fetch-count"];
 
@@ -43,21 +46,26 @@ fn has_maps(gadget: &Gadget) -> bool {
     gadget.sources.iter().any(|source| matches!(source.origin, Origin::Map { .. }))
 }
 
-/// Leaves out of the help what is about maps, where the gadget has none.
-pub(super) fn narrow(command: Command, gadget: &Gadget) -> Command {
+/// Leaves out of the help what is about maps, where the gadget has none. A manifest (`described`) may be for more
+/// gadgets than one: what it says of batches is taken without effect where nothing comes in any.
+pub(super) fn narrow(command: Command, gadget: &Gadget, described: bool) -> Command {
+    if described && command.get_arguments().all(|arg| arg.get_long() != Some(ALL[0])) {
+        let ignored = ALL.map(|flag| Arg::new(format!("unused-{flag}")).long(flag).hide(true));
+        return command.args(ignored);
+    }
     let is_ours = |arg: &Arg| OF_MAPS.contains(&arg.get_id().as_str());
     let needless = !has_maps(gadget);
     command.mut_args(|arg| if needless && is_ours(&arg) { arg.hide(true) } else { arg })
 }
 
-/// Checks that what is about maps is for a gadget that has some.
+/// Checks that what is about maps is for a gadget that has some, unless a manifest says it.
 ///
 /// # Errors
 /// If it would have no effect.
-pub(super) fn check(gadget: &Gadget, matches: &ArgMatches) -> anyhow::Result<()> {
+pub(super) fn check(gadget: &Gadget, matches: &ArgMatches, described: bool) -> anyhow::Result<()> {
     let given = |flag: &&&str| matches.try_get_one::<String>(flag).is_ok_and(|value| value.is_some());
     match OF_MAPS.iter().find(given) {
-        Some(flag) if !has_maps(gadget) => {
+        Some(flag) if !has_maps(gadget) && !described => {
             anyhow::bail!("--{flag} is for gadgets that show maps, and this one does not; leave it out")
         }
         _ => Ok(()),

@@ -59,8 +59,8 @@ const SI_KERNEL: i32 = 0x80;
 /// What is told, with `--verbose`, once all programs are attached.
 pub(in crate::cli) const RUNNING: &str = "running...";
 
-/// `igx run`, from the arguments to the last event.
-pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitCode> {
+/// `igx run`, from the arguments to the last event; `described`: a manifest gave some of them.
+pub(super) fn main(args: &[OsString], found: &Arguments, described: bool) -> anyhow::Result<ExitCode> {
     let globals = super::command();
     anyhow::ensure!(
         !ig::is_called() || nix::unistd::geteuid().is_root(),
@@ -99,7 +99,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
     let about = format!("{}: {}", gadget.metadata.name, gadget.metadata.description);
     let full = super::command().mut_subcommand("run", |_| {
         let command = flags::command_for(&about, &sources, &gadget.params);
-        arrays::narrow(advanced::narrow(command, &gadget, &sources), &gadget)
+        arrays::narrow(advanced::narrow(command, &gadget, &sources), &gadget, described)
             .override_usage(format!("{} run {name} [OPTIONS] [-- <COMMAND>...]", ig::name()))
     });
     let matches = full.try_get_matches_from(args).map_err(mistakes::explained)?;
@@ -109,7 +109,7 @@ pub(super) fn main(args: &[OsString], found: &Arguments) -> anyhow::Result<ExitC
         "igx must be root to run eBPF programs: try 'sudo igx run'"
     );
     mistakes::check(matches)?;
-    arrays::check(&gadget, matches)?;
+    arrays::check(&gadget, matches, described)?;
     ig::flags::check(matches)?;
     let summary = start(&gadget, &sources, matches, cache, watched, stop.as_fd())?;
     if !matches.get_flag("quiet") && !ig::is_called() {
