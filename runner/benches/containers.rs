@@ -62,7 +62,7 @@ fn main() {
     };
     row("no containers", few);
     row(&format!("{CONTAINERS} containers in {NETWORKS} networks"), many);
-    if let Some(path) = NetnsPath::find(&KernelBtf::new(None)).unwrap() {
+    if let Some(path) = NetnsPath::find(&KernelBtf::new(None)) {
         println!("| attaching to {NETWORKS} networks, ms | {:.0} |", crowd.attaching(Some(&path)));
     }
     println!(

@@ -8,6 +8,8 @@
 //! Source of the layout: the kernel's Documentation/bpf/btf.rst and include/uapi/linux/btf.h. Only little-endian
 //! BTF is read, because gadgets are built for little-endian targets only.
 
+use std::collections::HashSet;
+
 pub mod elf;
 pub(crate) mod ext;
 pub mod minimal;
@@ -164,6 +166,19 @@ impl<'a> Btf<'a> {
             type_id: raw.type_id,
             bit_offset: raw.bit_offset,
             bitfield_size: raw.bitfield_size,
+        })
+    }
+
+    /// The member called `name`, be it inside of anonymous structs; where it starts is counted from the start of `of`.
+    pub fn find_member(&self, of: Type<'a>, name: &str) -> Option<Member<'a>> {
+        let mut route = Vec::new();
+        select::find(self, of, name, &mut route, &mut HashSet::new())?;
+        let mut members =
+            route.iter().map(|(id, index)| self.members(self.get(*id)?).nth(usize::from(*index)));
+        let outermost = members.next()??;
+        members.try_fold(outermost, |outer, inner| {
+            let inner = inner?;
+            Some(Member { bit_offset: outer.bit_offset.checked_add(inner.bit_offset)?, ..inner })
         })
     }
 

@@ -210,7 +210,7 @@ fn family(kind: TypeKind) -> TypeKind {
 
 /// Looks for the member called `name` through anonymous members; `route` gets (struct, index of member) from the
 /// outside in. Gives the member's type.
-fn find(
+pub(super) fn find(
     btf: &Btf<'_>,
     of: Type<'_>,
     name: &str,

@@ -19,7 +19,7 @@ use gadget::store::Store;
 use super::{
     bash::Bash,
     ig::{self, name},
-    settings::{Settings, named, path_of},
+    settings::{Settings, named, value_of},
 };
 
 /// Set by the scripts when they ask.
@@ -85,7 +85,7 @@ fn known(typed: &[OsString]) -> Command {
     };
     #[cfg(not(feature = "ebpf"))]
     let command = igx;
-    let store = path_of("store", &typed).or_else(|| ig::store().ok());
+    let store = value_of("store", &typed).map(PathBuf::from).or_else(|| ig::store().ok());
     let image = |command: Command| {
         let named = command.get_positionals().next().is_some_and(|arg| {
             arg.get_id() == "image" && (arg.get_index() == Some(1) || command.get_positionals().count() == 1)

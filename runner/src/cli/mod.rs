@@ -44,7 +44,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(error) => return report(&error, false),
     };
-    let plain = ["color", "colour"].iter().any(|flag| settings::path_of(flag, &args) == Some("never".into()));
+    let plain = ["color", "colour"]
+        .iter()
+        .any(|flag| settings::value_of(flag, &args).is_some_and(|when| when == "never"));
     match completions::answer(&args).map_err(Into::into).and_then(|answered| match answered {
         true => Ok(ExitCode::SUCCESS),
         false => dispatch(&args),
@@ -211,8 +213,8 @@ fn start_log(verbose: bool, quiet: bool, plain: bool) {
         .try_init();
 }
 
-/// Says what went wrong. Mistakes in the arguments are clap's to tell: help and version come that way too. They are coloured on
-/// a terminal unless they are to be `plain`.
+/// Says what went wrong. Mistakes in the arguments are clap's to tell: help and version come that way too. They are
+/// coloured on a terminal unless they are to be `plain`.
 fn report(error: &anyhow::Error, plain: bool) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         if ig::is_called() {

@@ -90,17 +90,17 @@ pub(super) fn default_path() -> Option<PathBuf> {
 
 /// The file that the command line names.
 pub(super) fn named(args: &[OsString]) -> Option<PathBuf> {
-    path_of("config", args)
+    value_of("config", args).map(PathBuf::from)
 }
 
-/// The path that a flag of all commands names.
-pub(super) fn path_of(flag: &str, args: &[OsString]) -> Option<PathBuf> {
+/// What is given for a flag of all commands.
+pub(super) fn value_of(flag: &str, args: &[OsString]) -> Option<OsString> {
     let mut args = args.iter().take_while(|arg| *arg != "--");
     while let Some(arg) = args.next() {
         let rest = arg.to_str().and_then(|arg| arg.strip_prefix("--")?.strip_prefix(flag));
         match rest {
-            Some("") => return args.next().map(PathBuf::from),
-            Some(rest) if rest.starts_with('=') => return rest.get(1..).map(PathBuf::from),
+            Some("") => return args.next().cloned(),
+            Some(rest) if rest.starts_with('=') => return rest.get(1..).map(OsString::from),
             _ => {}
         }
     }

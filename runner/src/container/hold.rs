@@ -159,13 +159,9 @@ impl Unheld {
 
 /// A start between its first hold and its second.
 struct Pending {
-    id: String,
+    start: Start,
     /// The runtime's name when it cannot be asked.
     runtime: &'static str,
-    /// containerd's namespace for it, if that is known.
-    namespace: Option<String>,
-    /// The bundle's folder; empty where the caller does not say it.
-    place: PathBuf,
     /// Whose file with the process' number will be read, where the caller says it.
     bundle: Option<Bundle>,
     /// Where its state will be written, once that is known.
@@ -269,9 +265,9 @@ impl Starts {
             return;
         }
         let is_same = |pending: &&mut Pending| {
-            let names = (&pending.namespace, &state.namespace);
+            let names = (&pending.start.namespace, &state.namespace);
             let is_other = matches!(names, (Some(one), Some(other)) if one != other);
-            pending.id == state.id && pending.state.is_none() && !is_other
+            pending.start.id == state.id && pending.state.is_none() && !is_other
         };
         match self.pending.iter_mut().find(is_same) {
             Some(pending) => pending.state = Some(state),
@@ -297,9 +293,7 @@ impl Starts {
 
     fn expect(&mut self, start: Start, runtime: &'static str, bundle: Option<Bundle>, state: Option<State>) {
         let answer = self.runtimes.ask(start.clone());
-        let Start { id, bundle: place, namespace } = start;
-        let since = Instant::now();
-        self.pending.push(Pending { id, runtime, namespace, place, bundle, state, since, answer });
+        self.pending.push(Pending { start, runtime, bundle, state, since: Instant::now(), answer });
     }
 
     /// A file in a marked folder is about to be read: if it is the one with the process' number, the container is
@@ -346,15 +340,15 @@ impl Starts {
             Ok(process) => process,
             Err(error) => {
                 // So it is when the runtime reads the file once more to delete the container.
-                tracing::debug!(id = %pending.id, pid, "no such process: {error}");
+                tracing::debug!(id = %pending.start.id, pid, "no such process: {error}");
                 return;
             }
         };
         if process.mntns == self.host_mntns {
-            tracing::debug!(id = %pending.id, pid, "process has no mount namespace of its own");
+            tracing::debug!(id = %pending.start.id, pid, "process has no mount namespace of its own");
             return;
         }
-        let Pending { id, runtime, place, answer, .. } = pending;
+        let Pending { start: Start { id, bundle: place, .. }, runtime, answer, .. } = pending;
         // The runtimes answer within their own time, and silent ones are not waited for.
         let told = answer.recv_timeout(NAME).ok().flatten().filter(|told| told.may_claim(&process));
         let details = Details {

@@ -254,6 +254,21 @@ mod tests {
     }
 
     #[test]
+    fn a_fact_is_found_once_and_one_that_is_damaged_again() {
+        let cache = tempfile::tempdir().unwrap();
+        let kernel = KernelBtf::new(Some(cache.path().to_owned()));
+        let fact = |name: &str, value: u8| {
+            kernel.fact(name, |bytes| bytes.len() == 1, |types| vec![value; usize::from(!types.is_empty())])
+        };
+        assert_eq!(
+            (fact("a", 1).unwrap(), fact("a", 2).unwrap(), fact("b", 3).unwrap()),
+            (vec![1], vec![1], vec![3])
+        );
+        entries(cache.path()).iter().for_each(|entry| fs::write(entry, "too long").unwrap());
+        assert_eq!(fact("a", 2).unwrap(), [2]);
+    }
+
+    #[test]
     fn the_cache_does_not_grow_for_ever() {
         let cache = tempfile::tempdir().unwrap();
         for i in 0..ENTRIES + 10 {

@@ -114,7 +114,7 @@ pub(super) fn load(
     });
     let owner = owner.transpose()?.transpose()?;
     let loaded = loaded?;
-    let netns_path = netns_path.transpose()?.transpose()?.flatten();
+    let netns_path = netns_path.transpose()?.flatten();
     if owner.as_ref().is_some_and(SocketOwner::knows_every_connection)
         && let Ok(netns) = host::netns()
     {

@@ -1,7 +1,7 @@
 //! What podman and CRI-O write down of their containers: the storage folder that both share.
 //!
-//! Source: `github.com/containers/storage`, its `containers.json`, `volatile-containers.json` and `images.json`. It tells names and images without a
-//! daemon and without the lock that a start holds; labels it does not tell.
+//! Source: `github.com/containers/storage`, its `containers.json`, `volatile-containers.json` and `images.json`. It
+//! tells names and images without a daemon and without the lock that a start holds; labels it does not tell.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

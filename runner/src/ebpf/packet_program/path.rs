@@ -5,13 +5,10 @@
 
 use gadget::btf::{Btf, Type, TypeKind};
 
-use crate::ebpf::{Error, KernelBtf};
+use crate::ebpf::KernelBtf;
 
 /// Bytes that are kept; all zero where there is no way.
 const BYTES: usize = 10;
-
-/// How deep anonymous structs are looked into.
-const NESTED: usize = 8;
 
 /// `skb->dev->nd_net.net->ns.inum`: what to call, and where to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,19 +24,21 @@ pub struct NetnsPath {
 }
 
 impl NetnsPath {
-    /// The way on this machine; `None` where its kernel lets no program walk it.
-    ///
-    /// # Errors
-    /// When the kernel's types cannot be read.
-    pub fn find(kernel: &KernelBtf) -> Result<Option<Self>, Error> {
+    /// The way on this machine; `None` where its kernel lets no program walk it, or does not tell its types.
+    pub fn find(kernel: &KernelBtf) -> Option<Self> {
         let is_whole = |bytes: &[u8]| bytes.len() == BYTES;
         let find = |types: &Btf<'_>| Self::of(types).map_or([0; BYTES], Self::to_bytes).to_vec();
-        kernel.fact("netns of sk_buff", is_whole, find).map(|bytes| Self::from_bytes(&bytes))
+        let kept = kernel.fact("netns of sk_buff", is_whole, find);
+        Self::from_bytes(&kept.inspect_err(|error| tracing::debug!("{error}")).ok()?)
     }
 
     fn of(types: &Btf<'_>) -> Option<Self> {
         let structure = |name| types.find(TypeKind::Struct, name);
-        let member = |of, name| member(types, of, name, NESTED);
+        // Offset in bytes, and type.
+        let member = |of: Type<'_>, name| {
+            let found = types.find_member(of, name)?;
+            Some((found.bit_offset / 8, types.resolve(found.type_id)?))
+        };
         let (dev, _) = member(structure("sk_buff")?, "dev")?;
         let (nd_net, possible) = member(structure("net_device")?, "nd_net")?;
         let (net, _) = member(possible, "net")?;
@@ -74,19 +73,6 @@ impl NetnsPath {
             inum: offset(8),
         })
     }
-}
-
-/// Offset in bytes, and type, of the member called `name`, be it in an anonymous one.
-fn member<'a>(types: &Btf<'a>, of: Type<'a>, name: &str, nested: usize) -> Option<(u32, Type<'a>)> {
-    types.members(of).find_map(|found| {
-        let (offset, kind) = (found.bit_offset / 8, types.resolve(found.type_id)?);
-        if found.name == name {
-            return Some((offset, kind));
-        }
-        let within = found.name.is_empty() && kind.is_composite() && nested > 0;
-        let (inner, kind) = within.then(|| member(types, kind, name, nested - 1)).flatten()?;
-        Some((offset + inner, kind))
-    })
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn filters() -> (libbpf_rs::Object, Vec<PacketProgram>) {
 }
 
 fn path() -> Option<NetnsPath> {
-    NetnsPath::find(&KernelBtf::new(None)).unwrap()
+    NetnsPath::find(&KernelBtf::new(None))
 }
 
 /// A network namespace that lives as long as the file.
